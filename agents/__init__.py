@@ -1,0 +1,3 @@
+"""The learning side: networks, environment, PPO, checkpoints; the only package that imports torch."""
+
+PROJECT = "barwise"

@@ -1,0 +1,3 @@
+"""Backtrader on any venue, and the feeds that carry our bars into it."""
+
+PROJECT = "barwise"

@@ -1,0 +1,1 @@
+"""Composition root: the only folder that sees every package."""

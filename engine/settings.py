@@ -1,0 +1,181 @@
+"""Settings: frozen models, read from TOML, with overrides; every error names file, key and remedy.
+
+Defaults live here or in the room they belong to, once. Files in configs/ say only what differs.
+"""
+
+import difflib
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from engine.costs import Costs
+from engine.errors import SettingsError
+from engine.limits import Limits
+from engine.orders import Sizing
+from engine.policy import ActionSpace
+from engine.settings_agent import MemoryRule, NetworkSettings, RewardSettings, TrainSettings, window_of
+from engine.sources import DataSettings
+from engine.venue import VenueSettings
+
+
+class ObservationSettings(BaseModel, frozen=True, extra="forbid"):
+    """What the agent sees."""
+
+    features: tuple[str, ...] = Field(
+        ("preset:guide",), min_length=1, description="market inputs: names, presets, module:function"
+    )
+    book: tuple[str, ...] = Field(
+        ("position", "unrealised", "cash", "bars_since_trade"), description="book inputs; may be empty"
+    )
+    scaler: Literal["standard", "none"] = Field("standard", description="fitted on training bars only")
+    clip: float = Field(5.0, gt=0, description="limit on a scaled market input, both sides")
+
+
+class AgentSettings(BaseModel, frozen=True, extra="forbid"):
+    """The agent: memory, action, network, reward."""
+
+    memory: MemoryRule = Field("carry", description='"carry" or "window(K)"')
+    burn_in: int = Field(64, ge=0, description="bars that build memory before the first decision")
+    action: ActionSpace = ActionSpace()
+    network: NetworkSettings = NetworkSettings()
+    reward: RewardSettings = RewardSettings()
+
+    @model_validator(mode="after")
+    def _window_is_filled(self) -> "AgentSettings":
+        window = window_of(self.memory)
+        if window is not None and self.burn_in < window - 1:
+            raise ValueError(
+                f"burn_in must be at least {window - 1} to fill {self.memory}, found {self.burn_in}"
+            )
+        return self
+
+
+class Span(BaseModel, frozen=True, extra="forbid"):
+    """Dates, both inclusive; None = as far as the data goes."""
+
+    start: date | None = None
+    end: date | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Span":
+        if self.start and self.end and self.start > self.end:
+            raise ValueError(f"start {self.start} is after end {self.end}")
+        return self
+
+
+class SplitSettings(BaseModel, frozen=True, extra="forbid"):
+    """Which dates train, choose, and test."""
+
+    train: Span = Span()
+    validation: Span = Span()
+    test: Span = Span()
+
+    @model_validator(mode="after")
+    def _do_not_overlap(self) -> "SplitSettings":
+        for name, left, right in (
+            ("train and validation", self.train, self.validation),
+            ("validation and test", self.validation, self.test),
+            ("train and test", self.train, self.test),
+        ):
+            if left.end and right.start and left.end >= right.start:
+                raise ValueError(f"{name} overlap: {left.end} is not before {right.start}")
+        return self
+
+
+class BacktestSettings(BaseModel, frozen=True, extra="forbid"):
+    """What a backtest runs with."""
+
+    cash: float = Field(100_000.0, gt=0, description="starting cash, account currency")
+    allocation: float | None = Field(
+        None, gt=0, le=1, description="sleeve of one symbol, fraction of equity; default 1/N"
+    )
+    baselines: tuple[str, ...] = Field(
+        ("flat", "buy_and_hold", "equal_weight_monthly", "sma_cross", "momentum_12_1", "random"),
+        description="policies that do not learn, run beside the agent",
+    )
+
+
+class Settings(BaseModel, frozen=True, extra="forbid"):
+    """Everything one run is made from."""
+
+    name: str = Field("run", pattern=r"^[A-Za-z0-9_.-]+$", description="first part of the run folder")
+    runs_dir: str = Field("runs", description="where run folders are written")
+    data: DataSettings = DataSettings()
+    split: SplitSettings = SplitSettings()
+    observation: ObservationSettings = ObservationSettings()
+    agent: AgentSettings = AgentSettings()
+    limits: Limits = Limits()
+    sizing: Sizing = Sizing()
+    costs: Costs = Costs()
+    venue: VenueSettings = VenueSettings()
+    backtest: BacktestSettings = BacktestSettings()
+    train: TrainSettings = TrainSettings()
+
+
+def load(path: Path, overrides: tuple[str, ...] = ()) -> Settings:
+    """Read a settings file and apply `key.path=value` overrides.
+
+    Raises: SettingsError naming the file, the key, what was found and what to do.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(f"{path}: no such settings file; see configs/ for examples") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise SettingsError(f"{path}: cannot be read as TOML: {error}") from error
+    for override in overrides:
+        _apply(tree, override)
+    return build(tree, str(path))
+
+
+def build(tree: dict[str, Any], where: str) -> Settings:
+    """Validate a settings tree; `where` names its origin in errors."""
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(item, where) for item in error.errors())) from error
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, sep, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not sep or not all(parts):
+        raise SettingsError(f'--set {override}: expected key.path=value, for example train.gamma=0.98')
+    node = tree
+    for part in parts[:-1]:
+        node = node.setdefault(part, {})
+        if not isinstance(node, dict):
+            raise SettingsError(f"--set {override}: {part} is a value, not a table")
+    node[parts[-1]] = _value(text.strip())
+
+
+def _value(text: str) -> Any:
+    # A TOML value if it is one (0.98, true, ["a"], 2010-01-04), otherwise plain text.
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(item: Any, where: str) -> str:
+    path = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(item["loc"][-1]), _keys_beside(item["loc"]), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(_keys_beside(item['loc']))}"
+        return f"{where}: unknown key {path}; {hint}"
+    found = item.get("input")
+    shown = f", found {found!r}" if not isinstance(found, dict) else ""
+    return f"{where}: {path or 'settings'}: {item['msg']}{shown}; change it there or with --set"
+
+
+def _keys_beside(location: tuple[Any, ...]) -> list[str]:
+    model: Any = Settings
+    for part in location[:-1]:
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is None:
+            return []
+        model = field.annotation
+    return list(getattr(model, "model_fields", {}))

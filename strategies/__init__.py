@@ -1,0 +1,3 @@
+"""Backtrader strategies and policies that do not learn."""
+
+PROJECT = "barwise"
