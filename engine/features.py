@@ -1,0 +1,239 @@
+"""Features: market inputs by name, for a whole history, one window, or a live stream.
+
+All three hand the same contiguous windows to the same functions (`feature_functions`), so they give
+the same bits. Windows run over the bars a symbol traded; a row exists where the symbol traded and has
+`lookback` bars behind it. This module knows no book and no agent.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+import numpy as np
+
+from engine.bars import CLOSE, VOLUME, Bars
+from engine.errors import DataError
+from engine.feature_functions import DAY, Feature
+from engine.feature_names import resolve
+from engine.feature_windows import (
+    FIELDS,
+    PRICE_FACTOR,
+    STORED,
+    VOLUME_FACTOR,
+    adjust,
+    blocks,
+    padded,
+    price_factor,
+    series_of,
+    worthless_dividend,
+)
+
+VERSION = 1  # raised when a feature of the same name comes to mean another number
+
+
+class FeatureSet:
+    """The features named in the settings, presets expanded, in order.
+
+    Raises: SettingsError for an unknown, malformed or repeated name.
+    """
+
+    def __init__(self, specs: tuple[str, ...] | list[str]) -> None:
+        self.features: tuple[Feature, ...] = resolve(tuple(specs))
+        self.names = tuple(feature.name for feature in self.features)
+        self.lookbacks = tuple(feature.lookback for feature in self.features)
+        self.lookback = max(self.lookbacks)
+        # Features of one lookback read the same block of windows.
+        self._by_lookback = {
+            n: [at for at, found in enumerate(self.lookbacks) if found == n]
+            for n in sorted(set(self.lookbacks))
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a sha256 of names, lookbacks and version, the same in every process."""
+        what = json.dumps([VERSION, self.names, self.lookbacks])
+        return hashlib.sha256(what.encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def compute(self, window: np.ndarray) -> np.ndarray:
+        """Return the features of adjusted windows.
+
+        Shapes: (..., 6, L) in, L at least `lookback`; (..., F) out.
+        """
+        outer = window.shape[:-2]
+        windows = window.reshape(-1, *window.shape[-2:])
+        out = np.empty((len(windows), len(self.features)))
+        if not len(windows):
+            return out.reshape(*outer, -1) if out.size else out.reshape(*outer, len(self.features))
+        for lookback, columns in self._by_lookback.items():
+            block = padded(windows[:, :, windows.shape[-1] - lookback :])
+            self._fill(out, block, columns)
+        return out.reshape(*outer, len(self.features))
+
+    def history(self, bars: Bars) -> tuple[np.ndarray, np.ndarray]:
+        """Return the features of every session and symbol, and where they exist.
+
+        Shapes: (T, N, F) float64, NaN where not ready; ready (T, N) = traded with enough lookback.
+        Raises: DataError naming feature, symbol and session where a feature is not finite.
+        """
+        features = np.full((*bars.traded.shape, len(self.features)), np.nan)
+        ready = np.zeros(bars.traded.shape, dtype=bool)
+        for symbol, name in enumerate(bars.symbols):
+            series = series_of(bars, symbol)
+            out = np.empty((len(series.rows), len(self.features)))
+            for lookback, columns in self._by_lookback.items():
+                for place, block in blocks(series, lookback, self.lookback - 1):
+                    self._fill(out[place], block, columns)
+            rows = series.rows[self.lookback - 1 :]
+            self.require_finite(out[self.lookback - 1 :], [name] * len(rows), bars.sessions[rows])
+            features[rows, symbol] = out[self.lookback - 1 :]
+            ready[rows, symbol] = True
+        return features, ready
+
+    def require_finite(self, rows: np.ndarray, symbols: list[str], sessions: np.ndarray) -> None:
+        """Refuse feature rows that hold NaN or infinity. Shapes: (n, F), n symbols, (n,)."""
+        if np.isfinite(rows).all():
+            return
+        row, column = np.argwhere(~np.isfinite(rows))[0]
+        raise DataError(
+            f"feature {self.names[column]} of {symbols[row]} at {sessions[row]}: expected a finite "
+            f"number, found {rows[row, column]}; let the function return a value for every valid "
+            "window (flat prices, no volume), or correct the bars"
+        )
+
+    def _fill(self, out: np.ndarray, block: np.ndarray, columns: list[int]) -> None:
+        block.flags.writeable = False  # shared: one feature must not change what the next one reads
+        for column in columns:
+            feature = self.features[column]
+            values = np.asarray(feature.function(block))
+            if values.shape != block.shape[:1]:
+                raise DataError(
+                    f"feature {feature.name}: expected shape {block.shape[:1]} for windows of shape "
+                    f"{block.shape}, found {values.shape}; reduce fields and bars, keep the windows"
+                )
+            out[:, column] = values[: len(out)]
+
+
+class FeatureStream:
+    """The live windows: the last `lookback` traded bars of each symbol, pushed session by session.
+
+    Gives the rows of `FeatureSet.history`, bit for bit. Its state is `state()`, nothing else.
+    """
+
+    def __init__(
+        self, features: FeatureSet, n_symbols: int, symbols: tuple[str, ...] | None = None
+    ) -> None:
+        self.features = features
+        self.symbols = symbols or tuple(f"symbol {at}" for at in range(n_symbols))
+        self._clear()
+
+    def push(
+        self,
+        session: np.datetime64,
+        ohlcv: np.ndarray,
+        traded: np.ndarray,
+        split: np.ndarray,
+        dividend: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Take in one closed session, return its feature rows and where they exist.
+
+        Shapes: ohlcv (N, 5), traded, split, dividend (N,); (N, F) and (N,) out.
+        Raises: DataError for a session that is not after the last one, and as `history`.
+        """
+        day = np.datetime64(session, "D")
+        if not np.isnat(self._session) and day <= self._session:
+            raise DataError(
+                f"session {day} is not after {self._session}, the last one in the feature windows; "
+                "push sessions in order, once each"
+            )
+        self._append(day, ohlcv, np.asarray(traded, dtype=bool), split, dividend)
+        ready = traded & (self._count >= self.features.lookback)
+        rows = np.full((len(ready), len(self.features)), np.nan)
+        if ready.any():
+            found = self.features.compute(adjust(self._stored[ready]))
+            names = [self.symbols[at] for at in np.flatnonzero(ready)]
+            self.features.require_finite(found, names, np.full(len(found), day))
+            rows[ready] = found
+        return rows, ready
+
+    def prime(self, bars: Bars) -> None:
+        """Start over from a history: the same state as pushing all its sessions, in one go."""
+        self._clear()
+        self.symbols = bars.symbols
+        length = self.features.lookback
+        for at in range(len(bars.symbols)):
+            series = series_of(bars, at)
+            held = min(len(series.rows), length)
+            self._stored[at, :, length - held :] = series.stored[:, len(series.rows) - held :]
+            self._count[at] = held
+            self._split[at], self._dividend[at] = series.split, series.dividend
+        if len(bars.sessions):
+            self._session = np.datetime64(bars.sessions[-1], "D")
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return all state as named arrays."""
+        return {
+            "stored": self._stored.copy(),
+            "count": self._count.copy(),
+            "split": self._split.copy(),
+            "dividend": self._dividend.copy(),
+            "session": np.array(self._session),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from a state, bit for bit. Raises: DataError when its shape does not fit."""
+        if state["stored"].shape != self._stored.shape:
+            raise DataError(
+                f"feature windows: expected shape {self._stored.shape} (symbols, fields, lookback), "
+                f"found {state['stored'].shape}; prime the stream from bars instead"
+            )
+        self._stored = state["stored"].copy()
+        self._count = state["count"].copy()
+        self._split = state["split"].copy()
+        self._dividend = state["dividend"].copy()
+        self._session = np.datetime64(state["session"][()], "D")
+
+    def _append(
+        self,
+        day: np.datetime64,
+        ohlcv: np.ndarray,
+        traded: np.ndarray,
+        split: np.ndarray,
+        dividend: np.ndarray,
+    ) -> None:
+        # What happens while a symbol does not trade waits for its next bar.
+        split_now = self._split * split
+        dividend_now = self._dividend / split + dividend
+        first = self._count == 0
+        previous = np.where(first, 1.0, self._stored[:, CLOSE, -1])
+        factor = np.where(first, 1.0, price_factor(previous, split_now, dividend_now))
+        if (factor[traded] <= 0.0).any():
+            at = int(np.flatnonzero(traded & (factor <= 0.0))[0])
+            raise worthless_dividend(self.symbols[at], day)
+        bar = np.empty((len(traded), STORED))
+        bar[:, : VOLUME + 1] = ohlcv
+        bar[:, DAY] = day.astype(np.int64)
+        bar[:, PRICE_FACTOR] = factor
+        bar[:, VOLUME_FACTOR] = np.where(first, 1.0, split_now)
+        if traded.all():
+            self._stored[:, :, :-1] = self._stored[:, :, 1:]
+            self._stored[:, :, -1] = bar
+        else:
+            shifted = np.concatenate(
+                (self._stored[traded][:, :, 1:], bar[traded][:, :, None]), axis=2
+            )
+            self._stored[traded] = shifted
+        self._count = np.minimum(self._count + traded, self.features.lookback)
+        self._split = np.where(traded, 1.0, split_now)
+        self._dividend = np.where(traded, 0.0, dividend_now)
+        self._session = day
+
+    def _clear(self) -> None:
+        n = len(self.symbols)
+        self._stored = np.full((n, STORED, self.features.lookback), np.nan)
+        self._count = np.zeros(n, dtype=np.int64)
+        self._split = np.ones(n)
+        self._dividend = np.zeros(n)
+        self._session = np.datetime64("NaT", "D")

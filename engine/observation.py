@@ -1,0 +1,200 @@
+"""What the agent sees: the market part (scaled features) and the book part, in float32.
+
+The one cast from float64 to float32 happens here. This module knows no prices and no venue: a book is
+anything with the fields of `BookView`.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from engine.errors import CheckpointError, DataError, SettingsError
+from engine.features import FeatureSet
+
+LIMIT = 10.0  # book inputs, and market inputs without a scaler, are cut here
+RECENT_BARS = 20  # trades further back than this look the same
+CONSTANT = 1e-8  # a feature that moves less than this in training is left unscaled
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One bar as the agent sees it.
+
+    Shapes: `market` (B, N, F) and `book` (B, N, P) float32; `fresh` (B, N) = this bar traded and its
+    features exist.
+    """
+
+    market: np.ndarray
+    book: np.ndarray
+    fresh: np.ndarray
+
+
+class BookView(Protocol):
+    """The fields of a book that are seen. Shapes: cash (B,), the others (B, N)."""
+
+    @property
+    def cash(self) -> np.ndarray: ...
+    @property
+    def qty(self) -> np.ndarray: ...
+    @property
+    def basis(self) -> np.ndarray: ...
+    @property
+    def mark(self) -> np.ndarray: ...
+    @property
+    def since(self) -> np.ndarray: ...
+    def equity(self) -> np.ndarray: ...
+    def value(self) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Mean and scale of each feature, fitted once on training rows and then frozen.
+
+    Shapes: `mean`, `scale` (F,) float64. `clip` cuts the scaled value on both sides.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    clip: float
+
+    @classmethod
+    def fit(cls, features: np.ndarray, ready: np.ndarray, clip: float = 5.0) -> "Scaler":
+        """Fit on the ready rows and on nothing else.
+
+        Shapes: features (..., F), ready (...).
+        Raises: DataError with fewer than two rows, or where a ready row is not finite.
+        """
+        rows = np.ascontiguousarray(features[ready])
+        if len(rows) < 2:
+            raise DataError(
+                f"scaler: expected at least 2 rows with features in the training range, found {len(rows)}; "
+                "start training later than the lookback, or shorten the features"
+            )
+        if not np.isfinite(rows).all():
+            row, column = np.argwhere(~np.isfinite(rows))[0]
+            raise DataError(
+                f"scaler: expected finite features, found {rows[row, column]} in input {column} of ready "
+                f"row {row}; fit only on rows that are ready"
+            )
+        deviation = rows.std(axis=0)
+        return cls(rows.mean(axis=0), np.where(deviation > CONSTANT, deviation, 1.0), float(clip))
+
+    @classmethod
+    def none(cls, width: int, clip: float = LIMIT) -> "Scaler":
+        """Return a scaler that only cuts."""
+        return cls(np.zeros(width), np.ones(width), float(clip))
+
+    def apply(self, features: np.ndarray) -> np.ndarray:
+        """Scale, cut and cast. Shapes: (..., F) float64 in, float32 out; NaN stays NaN."""
+        scaled = (features - self.mean) / self.scale
+        return np.clip(scaled, -self.clip, self.clip).astype(np.float32)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain numbers that JSON carries exactly."""
+        return {"mean": self.mean.tolist(), "scale": self.scale.tolist(), "clip": self.clip}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Scaler":
+        """Rebuild a scaler, bit for bit. Raises: CheckpointError when it is not one."""
+        try:
+            mean = np.array(data["mean"], dtype=np.float64)
+            scale = np.array(data["scale"], dtype=np.float64)
+            clip = float(data["clip"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"scaler: expected mean, scale and clip, found {sorted(data)} ({error}); "
+                "the checkpoint is damaged: train or fetch it again"
+            ) from error
+        sound = mean.ndim == 1 and mean.shape == scale.shape and np.isfinite(mean).all()
+        if not (sound and np.isfinite(scale).all() and (scale > 0).all() and clip > 0):
+            raise CheckpointError(
+                f"scaler: expected as many finite means as positive scales and a positive clip, found "
+                f"shapes {mean.shape} and {scale.shape}, clip {clip}; train or fetch the checkpoint again"
+            )
+        return cls(mean, scale, clip)
+
+
+def market_part(features: np.ndarray, scaler: Scaler | None) -> np.ndarray:
+    """Return the market inputs, 0 where a row has no features.
+
+    Shapes: (..., F) float64 in, float32 out.
+    """
+    scaled = (scaler or Scaler.none(features.shape[-1])).apply(features)
+    return np.where(np.isnan(scaled), np.float32(0.0), scaled)
+
+
+def book_part(book: BookView, sleeve: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    """Return the book inputs named.
+
+    Shapes: sleeve (B, N) in dollars; (B, N, P) float32 out, within LIMIT on both sides; P may be 0.
+    """
+    out = np.empty((*sleeve.shape, len(names)))
+    for at, name in enumerate(names):
+        out[..., at] = BOOK_INPUTS[name](book, sleeve)
+    return np.clip(out, -LIMIT, LIMIT).astype(np.float32)
+
+
+def _position(book: BookView, sleeve: np.ndarray) -> np.ndarray:
+    return _over(book.value(), sleeve)
+
+
+def _unrealised(book: BookView, sleeve: np.ndarray) -> np.ndarray:
+    # Return on the average entry price: a short gains when the price falls.
+    held = np.where(book.mark > 0, np.sign(book.qty), 0.0)
+    return held * _over(book.mark - book.basis, book.basis)
+
+
+def _cash(book: BookView, sleeve: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(_over(book.cash, book.equity())[:, None], sleeve.shape)
+
+
+def _bars_since_trade(book: BookView, sleeve: np.ndarray) -> np.ndarray:
+    never = book.since < 0
+    return np.where(never, 1.0, np.minimum(book.since, RECENT_BARS) / RECENT_BARS)
+
+
+def _over(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    # A book without equity, or a symbol without a position, has a share of 0.
+    known = below > 0
+    return np.where(known, above, 0.0) / np.where(known, below, 1.0)
+
+
+BOOK_INPUTS: dict[str, Callable[[BookView, np.ndarray], np.ndarray]] = {
+    "position": _position,  # value held / sleeve
+    "unrealised": _unrealised,  # return on the average entry price, 0 if flat
+    "cash": _cash,  # cash / equity
+    "bars_since_trade": _bars_since_trade,  # bars since the last fill / 20, at most 1; 1 if never
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which input stands where: what a checkpoint and its user must agree on."""
+
+    features: tuple[str, ...]
+    lookbacks: tuple[int, ...]
+    book: tuple[str, ...]
+    clip: float
+    feature_fingerprint: str
+
+    @classmethod
+    def of(cls, features: FeatureSet, book: tuple[str, ...], clip: float) -> "Layout":
+        """Return the layout of these inputs. Raises: SettingsError for a book input unknown or twice."""
+        for name in book:
+            if name not in BOOK_INPUTS:
+                raise SettingsError(f'unknown book input "{name}"; known: {", ".join(BOOK_INPUTS)}')
+            if book.count(name) > 1:
+                raise SettingsError(
+                    f'book input "{name}" is named {book.count(name)} times; name it once'
+                )
+        return cls(
+            features.names, features.lookbacks, tuple(book), float(clip), features.fingerprint
+        )
+
+    def fingerprint(self) -> str:
+        """Return a sha256 of the layout, the same in every process."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
