@@ -1,0 +1,151 @@
+"""The only module that asks what time it is, and which days the exchange is open.
+
+`now` is the time; a `FakeClock` stands in for it in tests and rehearsals. Sessions are New York
+dates (datetime64[D]); closing times are UTC. A day past the last known session raises: it is not
+simply "closed".
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+
+from engine.errors import DataError
+
+CALENDARS = ("XNYS",)
+KNOWN_AHEAD = timedelta(days=365)  # exchanges publish holidays about that far ahead
+_FIRST_YEAR = 1990
+
+
+class Clock(Protocol):
+    """Whatever tells the time: this module, or a FakeClock."""
+
+    def now(self) -> datetime:
+        """Return the time, aware and in UTC."""
+
+
+class SystemClock:
+    """The computer's clock."""
+
+    def now(self) -> datetime:
+        """Return the time, aware and in UTC."""
+        return now()
+
+
+class FakeClock:
+    """A clock that stands still until it is told to move."""
+
+    def __init__(self, at: datetime) -> None:
+        if at.tzinfo is None:
+            raise ValueError(f"expected an aware datetime, found {at!r}; add tzinfo=UTC")
+        self._at = at.astimezone(UTC)
+
+    def now(self) -> datetime:
+        """Return the time, aware and in UTC."""
+        return self._at
+
+    def advance(self, by: timedelta) -> None:
+        """Move forward; a clock never runs backwards."""
+        if by < timedelta(0):
+            raise ValueError(f"expected a step forward, found {by}")
+        self._at += by
+
+    def set(self, at: datetime) -> None:
+        """Jump forward to a time."""
+        self.advance(at - self._at)
+
+
+def now() -> datetime:
+    """Return the time, aware and in UTC."""
+    return datetime.now(UTC)
+
+
+def sessions(calendar: str, start: date | np.datetime64, end: date | np.datetime64) -> np.ndarray:
+    """List the sessions from `start` to `end`, both inclusive.
+
+    Shapes: (T,) datetime64[D].
+    Raises: DataError where `end` lies past the last day the calendar knows.
+    """
+    first, last = _day(start), _day(end)
+    days, _ = _known(calendar, first, last)
+    return days[np.searchsorted(days, first) : np.searchsorted(days, last, side="right")]
+
+
+def closes_at(sessions_on: np.ndarray, calendar: str) -> np.ndarray:
+    """Return when each session's bar is complete.
+
+    Shapes: (T,) in and out. Units: datetime64[s] in UTC, early closes included.
+    For calendar "none" a date is complete when it is over in UTC; the true close is not known.
+    Raises: DataError where a date is not a session of the calendar.
+    """
+    asked = np.asarray(sessions_on, dtype="datetime64[D]")
+    if calendar == "none":
+        return (asked + 1).astype("datetime64[s]")
+    if asked.size == 0:
+        return asked.astype("datetime64[s]")
+    days, closes = _known(calendar, asked.min(), asked.max())
+    where = np.minimum(np.searchsorted(days, asked), len(days) - 1)
+    wrong = days[where] != asked
+    if wrong.any():
+        raise DataError(
+            f'{asked[wrong][0]} is not a session of {calendar}; remove the row or set calendar = "none"'
+        )
+    return closes[where]
+
+
+def is_session(day: date | np.datetime64, calendar: str) -> bool:
+    """Tell whether the exchange opens on `day`."""
+    return len(sessions(calendar, day, day)) == 1
+
+
+def next_session(day: date | np.datetime64, calendar: str) -> np.datetime64:
+    """Return the first session after `day`."""
+    found = sessions(calendar, _day(day) + 1, _day(day) + 14)
+    return np.datetime64(found[0], "D")
+
+
+def previous_session(day: date | np.datetime64, calendar: str) -> np.datetime64:
+    """Return the last session before `day`."""
+    found = sessions(calendar, _day(day) - 14, _day(day) - 1)
+    return np.datetime64(found[-1], "D")
+
+
+def last_closed(at: datetime, calendar: str) -> np.datetime64:
+    """Return the newest session whose bar is complete at `at`."""
+    moment = np.datetime64(at.astimezone(UTC).replace(tzinfo=None), "s")
+    today = np.datetime64(moment, "D")
+    recent = sessions(calendar, today - 14, today)
+    return np.datetime64(recent[closes_at(recent, calendar) <= moment][-1], "D")
+
+
+def _day(day: date | np.datetime64) -> np.datetime64:
+    return np.datetime64(day, "D")
+
+
+def _known(
+    calendar: str, first: np.datetime64, last: np.datetime64
+) -> tuple[np.ndarray, np.ndarray]:
+    if calendar not in CALENDARS:
+        raise DataError(
+            f'expected a calendar of {CALENDARS}, found "{calendar}"; it lists no sessions'
+        )
+    end = now().date() + KNOWN_AHEAD
+    if last > np.datetime64(end, "D"):
+        raise DataError(
+            f"{calendar} is known to {end} only, asked for {last}; ask for an earlier date"
+        )
+    year = min(_FIRST_YEAR, int(str(first)[:4]) // 10 * 10)
+    return _build(calendar, f"{year}-01-01", str(end))
+
+
+@lru_cache(maxsize=8)
+def _build(calendar: str, start: str, end: str) -> tuple[np.ndarray, np.ndarray]:
+    import exchange_calendars
+
+    try:
+        table = exchange_calendars.get_calendar(calendar, start=start, end=end)
+    except ValueError as error:
+        raise DataError(f"{calendar} has no sessions from {start} to {end}: {error}") from error
+    closes = table.closes.dt.tz_localize(None).to_numpy().astype("datetime64[s]")
+    return table.sessions.to_numpy().astype("datetime64[D]"), closes

@@ -1,0 +1,66 @@
+"""Price jumps that look like something else than a day's trading: unadjusted splits, other companies.
+
+A jump is reported, never repaired: large real moves exist, and only an event says that one is a split.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine import events
+from engine.bars import CLOSE, OPEN
+
+NEAR = 0.035  # how near to a simple ratio the overnight step must be, relative
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A step from one close to the next open. Units: `factor` = close before / open after."""
+
+    index: int
+    day: np.datetime64
+    before: float
+    after: float
+    ratio: float
+
+    @property
+    def factor(self) -> float:
+        """How many times the price fell (below 1: rose)."""
+        return self.before / self.after
+
+    def text(self, symbol: str) -> str:
+        """Say it in one line."""
+        return (
+            f"{symbol} {self.day}: price goes from {self.before:g} to {self.after:g} overnight, a factor "
+            f"of {self.factor:.3f}, near a split of {ratio_text(self.ratio)} that no event lists"
+        )
+
+
+def suspects(days: np.ndarray, ohlcv: np.ndarray, split: np.ndarray) -> list[Jump]:
+    """List the overnight steps that look like an unadjusted split.
+
+    Shapes: `days` (n,), `ohlcv` (n, 5), `split` (n,), over bars that traded.
+    Asked of a suspect: no split on its date; a step of 20 % or more, near a simple ratio, open and
+    close agreeing on it; and far outside what the surrounding sessions did.
+    """
+    opens, closes = ohlcv[:, OPEN], ohlcv[:, CLOSE]
+    overnight = np.log(closes[:-1] / opens[1:])
+    daily = np.log(closes[:-1] / closes[1:])
+    found = []
+    for t in np.where((np.abs(overnight) > 0.2) & (split[1:] == 1.0))[0]:
+        ratio = events.simple_ratio(float(np.exp(overnight[t])), NEAR)
+        if ratio is None or abs(daily[t] - np.log(ratio)) > 0.2:
+            continue
+        near = np.abs(daily[max(0, t - 20) : t + 21])
+        if abs(overnight[t]) > 5 * np.median(near):
+            found.append(Jump(int(t) + 1, days[t + 1], closes[t], opens[t + 1], ratio))
+    return found
+
+
+def ratio_text(ratio: float) -> str:
+    """Write a split ratio as people do: 2:1, 3:2, 1:20."""
+    for q in range(1, 101):
+        p = ratio * q
+        if abs(p - round(p)) < 1e-9 and round(p) >= 1:
+            return f"{round(p)}:{q}"
+    return f"{ratio:g}:1"

@@ -1,0 +1,137 @@
+"""Sources of bars: settings in, one validated `Bars` out. Loading is strict: nothing is repaired or guessed.
+
+`sample` ships with barwise (four stocks, 2000-2013); `csv` and `parquet` read your files; `synthetic`
+makes a market from a seed (engine.synthetic).
+"""
+
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+from engine import assemble, sheets, tables
+from engine.bars import Bars, PriceBasis
+from engine.errors import DataError
+
+SAMPLE = Path(__file__).parent / "sample" / "stocks.csv.gz"
+SAMPLE_SYMBOLS = ("AAPL", "GOOG", "IBM", "MSFT")
+
+
+class SyntheticSettings(BaseModel, frozen=True, extra="forbid"):
+    """A made-up market. The same numbers give the same market, bit for bit."""
+
+    kind: Literal["bootstrap", "gbm", "echo"] = Field(
+        "bootstrap",
+        description="joint rows of real days; a random walk; a market that needs memory",
+    )
+    sessions: int = Field(1000, ge=2, description="length, in sessions")
+    seed: int = Field(0, ge=0, description="seed of the one generator everything is drawn from")
+    symbols: int = Field(1, ge=1, le=1000, description="number of symbols (gbm, echo)")
+    mean_block: float = Field(
+        70.0, ge=1, description="bootstrap: mean number of real days in a row"
+    )
+    k: int = Field(2, ge=1, description="echo: the signal of a day pays k days later")
+    mu: float | None = Field(
+        None, description="drift (gbm 0.0003) or echo return (0.01), per session"
+    )
+    sigma: float | None = Field(None, gt=0, description="noise per session (gbm 0.02, echo 0.01)")
+
+
+class DataSettings(BaseModel, frozen=True, extra="forbid"):
+    """Which bars a run reads."""
+
+    source: Literal["sample", "csv", "parquet", "synthetic"] = Field(
+        "sample", description="where bars come from"
+    )
+    symbols: tuple[str, ...] = Field((), description="which symbols, in this order; empty = all")
+    path: str | None = Field(
+        None, description="csv, parquet: a file, or a folder of SYMBOL.csv / SYMBOL.parquet"
+    )
+    calendar: Literal["XNYS", "none"] = Field(
+        "XNYS", description='sessions of the exchange, or "none" = the dates of the files'
+    )
+    start: date | None = Field(None, description="first session; empty = the first there is")
+    end: date | None = Field(None, description="last session; empty = the last there is")
+    price_basis: PriceBasis | None = Field(
+        None, description="csv, parquet: what open..close already contain: raw, split, or total"
+    )
+    zero_volume: Literal["not_traded", "traded"] = Field(
+        "not_traded",
+        description="a bar of volume 0 is a bar without trades, or a bar like any other",
+    )
+    synthetic: SyntheticSettings = SyntheticSettings()
+
+    @model_validator(mode="after")
+    def _says_what_files_hold(self) -> "DataSettings":
+        if self.source in ("csv", "parquet"):
+            if not self.path:
+                raise ValueError(f'source "{self.source}" needs path: a file, or a folder')
+            if self.price_basis is None:
+                raise ValueError(
+                    f'source "{self.source}" needs price_basis: "raw" (as printed that day), '
+                    '"split" (adjusted for splits), or "total" (for splits and dividends)'
+                )
+        if self.start and self.end and self.start > self.end:
+            raise ValueError(f"start {self.start} is after end {self.end}")
+        return self
+
+
+def load(settings: DataSettings) -> Bars:
+    """Read the bars the settings ask for.
+
+    Raises: DataError naming file, row, column, value and remedy.
+    """
+    bars = _load_whole(settings).between(settings.start, settings.end)
+    if len(bars.sessions) == 0 or not bars.traded.any():
+        asked = f"{settings.start or 'the first day'} to {settings.end or 'the last day'}"
+        raise DataError(f"{bars.source}: no bar from {asked}; change data.start and data.end")
+    return bars
+
+
+def _load_whole(settings: DataSettings) -> Bars:
+    if settings.source == "sample":
+        wanted = settings.symbols or SAMPLE_SYMBOLS
+        found = _chosen(tables.read(SAMPLE), wanted, "the sample")
+        return assemble.bars(found, "raw", settings.calendar, settings.zero_volume, "sample")
+    if settings.source == "synthetic":
+        from engine import synthetic
+
+        return synthetic.make(settings)
+    assert settings.path is not None
+    assert settings.price_basis is not None
+    found = _from_path(Path(settings.path), settings)
+    source = f"{settings.source}: {settings.path}"
+    return assemble.bars(
+        found, settings.price_basis, settings.calendar, settings.zero_volume, source
+    )
+
+
+def _from_path(path: Path, settings: DataSettings) -> list[tables.Table]:
+    endings = (".parquet",) if settings.source == "parquet" else (".csv", ".csv.gz", ".zip")
+    if not path.is_dir():
+        if not path.name.lower().endswith(endings):
+            raise DataError(
+                f"{path}: expected a file ending in {' or '.join(endings)}; check data.source"
+            )
+        only = settings.symbols[0] if len(settings.symbols) == 1 else None
+        return _chosen(tables.read(path, only), settings.symbols, str(path))
+    files = {sheets.stem(f): f for f in sorted(path.iterdir()) if f.name.lower().endswith(endings)}
+    if not files:
+        raise DataError(f"{path}: the folder holds no file ending in {' or '.join(endings)}")
+    found = []
+    for symbol in settings.symbols or tuple(files):
+        if symbol.upper() not in files:
+            raise DataError(f"{path}: no file for {symbol}; the folder holds {', '.join(files)}")
+        found += _chosen(tables.read(files[symbol.upper()], symbol), (symbol,), str(path))
+    return found
+
+
+def _chosen(
+    found: tuple[tables.Table, ...], symbols: tuple[str, ...], where: str
+) -> list[tables.Table]:
+    by_symbol = {table.symbol: table for table in found}
+    missing = [s for s in symbols if s not in by_symbol]
+    if missing:
+        raise DataError(f"{missing[0]}: no such symbol in {where}; it holds {', '.join(by_symbol)}")
+    return [by_symbol[s] for s in symbols] if symbols else list(found)
