@@ -1,4 +1,4 @@
-"""The named features: pure functions of one window of bars. They know no files, no symbols, no state.
+"""The named features: pure functions of one window of bars; no files, no symbols, no state.
 
 A window is (..., 6, L): fields OPEN, HIGH, LOW, CLOSE, VOLUME, DAY; bars oldest to newest; prices
 adjusted for the events inside the window, as of its last bar. A function takes exactly its own
@@ -52,7 +52,8 @@ def close_location() -> Feature:
 
     def function(w: np.ndarray) -> np.ndarray:
         high, low, close = w[..., HIGH, -1], w[..., LOW, -1], w[..., CLOSE, -1]
-        return ((close - low) - (high - close)) / np.maximum(high - low, FLOOR * close)
+        balance: np.ndarray = (close - low) - (high - close)
+        return balance / np.maximum(high - low, FLOOR * close)
 
     return Feature("close_location", 1, function)
 
@@ -61,7 +62,8 @@ def sma_ratio(n: int = 150) -> Feature:
     """Close over its mean of n bars, minus 1."""
 
     def function(w: np.ndarray) -> np.ndarray:
-        return w[..., CLOSE, -1] / w[..., CLOSE, :].mean(axis=-1) - 1.0
+        mean: np.ndarray = w[..., CLOSE, :].mean(axis=-1)
+        return w[..., CLOSE, -1] / mean - 1.0
 
     return Feature(f"sma_ratio({n})", n, function)
 
@@ -90,7 +92,7 @@ def rsi(n: int = 14) -> Feature:
     def function(w: np.ndarray) -> np.ndarray:
         close = _relative_close(w)
         change = close[..., 1:] - close[..., :-1]
-        total = np.abs(change).mean(axis=-1)
+        total: np.ndarray = np.abs(change).mean(axis=-1)
         return 0.5 + 0.5 * change.mean(axis=-1) / np.maximum(total, FLOOR)
 
     return Feature(f"rsi({n})", n + 1, function)
@@ -127,7 +129,8 @@ def drawdown(n: int = 60) -> Feature:
     """Close over the highest high of n bars, minus 1."""
 
     def function(w: np.ndarray) -> np.ndarray:
-        return w[..., CLOSE, -1] / w[..., HIGH, :].max(axis=-1) - 1.0
+        highest: np.ndarray = w[..., HIGH, :].max(axis=-1)
+        return w[..., CLOSE, -1] / highest - 1.0
 
     return Feature(f"drawdown({n})", n, function)
 

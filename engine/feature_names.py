@@ -1,20 +1,20 @@
 """From the names in the settings to features: presets, parameters, and a user's own functions.
 
-`rsi(14)` is a feature of `feature_functions`, `preset:guide` a list of them, and `module:function` or
-`module:function(60)` a function of the user's. This module computes nothing.
+`rsi(14)` is a feature of `feature_functions`, `preset:guide` a list of them, and `module:function`
+or `module:function(60)` a function of the user's. This module computes nothing.
 """
 
 import difflib
-import functools
 import importlib
 import inspect
 import re
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from engine.errors import SettingsError
-from engine.feature_functions import FEATURES, PRESETS, Feature, WindowFunction
+from engine.feature_functions import FEATURES, PRESETS, Feature
 
 _SPEC = re.compile(r"\s*([\w.:]+)\s*(?:\(([^()]*)\))?\s*")
 
@@ -49,7 +49,8 @@ def _feature(spec: str) -> Feature:
     match = _SPEC.fullmatch(spec)
     if match is None:
         raise SettingsError(
-            f'feature "{spec}": expected a name, name(numbers) or module:function, for example "rsi(14)"'
+            f'feature "{spec}": expected a name, name(numbers) or module:function, '
+            'for example "rsi(14)"'
         )
     name, numbers = match[1], _numbers(match[2], spec)
     if ":" in name:
@@ -89,15 +90,16 @@ def _own(name: str, numbers: list[int], spec: str) -> Feature:
     lookback = numbers[0] if numbers else default
     if len(numbers) > 1 or not isinstance(lookback, int) or lookback < 1:
         raise SettingsError(
-            f'feature "{spec}": expected one lookback of at least 1 bar, found {numbers or "none"}; '
-            f'write "{name}(60)", or give the function a `lookback` attribute or default'
+            f'feature "{spec}": expected one lookback of at least 1 bar, found '
+            f'{numbers or default}; write "{name}(60)", or give the function a `lookback` '
+            "attribute or a default for its parameter `lookback`"
         )
     if parameter is not None:
-        function = functools.partial(function, lookback=lookback)
+        return Feature(f"{name}({lookback})", lookback, partial(function, lookback=lookback))
     return Feature(f"{name}({lookback})", lookback, function)
 
 
-def _load(name: str, spec: str) -> WindowFunction:
+def _load(name: str, spec: str) -> Callable[..., np.ndarray]:
     module_name, _, attribute = name.partition(":")
     try:
         function = getattr(importlib.import_module(module_name), attribute)
@@ -112,7 +114,7 @@ def _load(name: str, spec: str) -> WindowFunction:
         ) from error
     if not callable(function):
         raise SettingsError(f'feature "{spec}": {name} is not a function but {type(function)}')
-    checked: Callable[[np.ndarray], np.ndarray] = function
+    checked: Callable[..., np.ndarray] = function
     return checked
 
 

@@ -1,9 +1,9 @@
 """Windows over the bars a symbol traded, adjusted for the splits and dividends inside them.
 
-A window's prices are those of its last bar: an earlier price is multiplied by the factors of all later
-events in the window (1 / ratio for a split, the dividend's share of the previous close on top), an
-earlier volume by the split ratios alone. Nothing outside the window counts, and a window without
-events is the raw data, bit for bit. This module knows no feature.
+A window's prices are those of its last bar: an earlier price is multiplied by the factors of all
+later events in the window (1 / ratio for a split; for a dividend the share of the previous close
+that it leaves), an earlier volume by the split ratios alone. Nothing outside the window counts, and
+a window without events is the raw data, bit for bit. This module knows no feature.
 """
 
 from collections.abc import Iterator
@@ -72,8 +72,8 @@ def price_factor(previous: np.ndarray, split: np.ndarray, dividend: np.ndarray) 
 def worthless_dividend(symbol: str, session: np.datetime64) -> DataError:
     """Return the error for a dividend that leaves nothing of the price before it."""
     return DataError(
-        f"{symbol}: the dividend at {session} is not less than the close before it; expected dollars "
-        "per share after that session's split; correct the events of the data source"
+        f"{symbol}: the dividend at {session} is not less than the close before it; expected "
+        "dollars per share after that session's split; correct the events of the data source"
     )
 
 

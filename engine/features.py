@@ -1,8 +1,8 @@
 """Features: market inputs by name, for a whole history, one window, or a live stream.
 
-All three hand the same contiguous windows to the same functions (`feature_functions`), so they give
-the same bits. Windows run over the bars a symbol traded; a row exists where the symbol traded and has
-`lookback` bars behind it. This module knows no book and no agent.
+All three hand the same contiguous windows to the same functions (`feature_functions`), so they
+give the same bits. Windows run over the bars a symbol traded; a row exists where the symbol traded
+and has traded `lookback` bars, this one counted. This module knows no book and no agent.
 """
 
 import hashlib
@@ -13,10 +13,9 @@ import numpy as np
 
 from engine.bars import CLOSE, VOLUME, Bars
 from engine.errors import DataError
-from engine.feature_functions import DAY, Feature
+from engine.feature_functions import DAY, FIELDS, Feature
 from engine.feature_names import resolve
 from engine.feature_windows import (
-    FIELDS,
     PRICE_FACTOR,
     STORED,
     VOLUME_FACTOR,
@@ -62,15 +61,17 @@ class FeatureSet:
 
         Shapes: (..., 6, L) in, L at least `lookback`; (..., F) out.
         """
-        outer = window.shape[:-2]
+        if window.ndim < 2 or window.shape[-2] != FIELDS or window.shape[-1] < self.lookback:
+            raise DataError(
+                f"feature windows: expected (..., {FIELDS}, at least {self.lookback}), "
+                f"found {window.shape}; hand in at least the longest lookback"
+            )
         windows = window.reshape(-1, *window.shape[-2:])
         out = np.empty((len(windows), len(self.features)))
-        if not len(windows):
-            return out.reshape(*outer, -1) if out.size else out.reshape(*outer, len(self.features))
-        for lookback, columns in self._by_lookback.items():
-            block = padded(windows[:, :, windows.shape[-1] - lookback :])
-            self._fill(out, block, columns)
-        return out.reshape(*outer, len(self.features))
+        if len(windows):
+            for lookback, columns in self._by_lookback.items():
+                self._fill(out, padded(windows[:, :, windows.shape[-1] - lookback :]), columns)
+        return out.reshape(*window.shape[:-2], len(self.features))
 
     def history(self, bars: Bars) -> tuple[np.ndarray, np.ndarray]:
         """Return the features of every session and symbol, and where they exist.
@@ -110,8 +111,8 @@ class FeatureSet:
             values = np.asarray(feature.function(block))
             if values.shape != block.shape[:1]:
                 raise DataError(
-                    f"feature {feature.name}: expected shape {block.shape[:1]} for windows of shape "
-                    f"{block.shape}, found {values.shape}; reduce fields and bars, keep the windows"
+                    f"feature {feature.name}: expected shape {block.shape[:1]} for windows of "
+                    f"shape {block.shape}, found {values.shape}; reduce fields and bars only"
                 )
             out[:, column] = values[: len(out)]
 
@@ -121,6 +122,12 @@ class FeatureStream:
 
     Gives the rows of `FeatureSet.history`, bit for bit. Its state is `state()`, nothing else.
     """
+
+    _stored: np.ndarray  # (N, 8, lookback) raw fields and event factors, NaN where not yet filled
+    _count: np.ndarray  # (N,) bars held, at most lookback
+    _split: np.ndarray  # (N,) events that wait for the next traded bar
+    _dividend: np.ndarray
+    _session: np.datetime64  # the last one pushed
 
     def __init__(
         self, features: FeatureSet, n_symbols: int, symbols: tuple[str, ...] | None = None
@@ -142,7 +149,7 @@ class FeatureStream:
         Shapes: ohlcv (N, 5), traded, split, dividend (N,); (N, F) and (N,) out.
         Raises: DataError for a session that is not after the last one, and as `history`.
         """
-        day = np.datetime64(session, "D")
+        day = session.astype("datetime64[D]")
         if not np.isnat(self._session) and day <= self._session:
             raise DataError(
                 f"session {day} is not after {self._session}, the last one in the feature windows; "
@@ -160,6 +167,11 @@ class FeatureStream:
 
     def prime(self, bars: Bars) -> None:
         """Start over from a history: the same state as pushing all its sessions, in one go."""
+        if len(bars.symbols) != len(self.symbols):
+            raise DataError(
+                f"feature windows of {len(self.symbols)} symbols, found bars of "
+                f"{len(bars.symbols)}; select the same symbols first"
+            )
         self._clear()
         self.symbols = bars.symbols
         length = self.features.lookback
@@ -170,7 +182,7 @@ class FeatureStream:
             self._count[at] = held
             self._split[at], self._dividend[at] = series.split, series.dividend
         if len(bars.sessions):
-            self._session = np.datetime64(bars.sessions[-1], "D")
+            self._session = bars.sessions[-1].astype("datetime64[D]")
 
     def state(self) -> dict[str, np.ndarray]:
         """Return all state as named arrays."""
@@ -186,14 +198,14 @@ class FeatureStream:
         """Go on from a state, bit for bit. Raises: DataError when its shape does not fit."""
         if state["stored"].shape != self._stored.shape:
             raise DataError(
-                f"feature windows: expected shape {self._stored.shape} (symbols, fields, lookback), "
+                f"feature windows: expected shape {self._stored.shape} (symbols, fields, bars), "
                 f"found {state['stored'].shape}; prime the stream from bars instead"
             )
         self._stored = state["stored"].copy()
         self._count = state["count"].copy()
         self._split = state["split"].copy()
         self._dividend = state["dividend"].copy()
-        self._session = np.datetime64(state["session"][()], "D")
+        self._session = state["session"].astype("datetime64[D]").reshape(1)[0]
 
     def _append(
         self,

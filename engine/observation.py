@@ -1,7 +1,7 @@
 """What the agent sees: the market part (scaled features) and the book part, in float32.
 
-The one cast from float64 to float32 happens here. This module knows no prices and no venue: a book is
-anything with the fields of `BookView`.
+The one cast from float64 to float32 happens here. This module knows no prices and no venue: a book
+is anything with the fields of `BookView`.
 """
 
 import hashlib
@@ -24,8 +24,8 @@ CONSTANT = 1e-8  # a feature that moves less than this in training is left unsca
 class Observation:
     """One bar as the agent sees it.
 
-    Shapes: `market` (B, N, F) and `book` (B, N, P) float32; `fresh` (B, N) = this bar traded and its
-    features exist.
+    Shapes: `market` (B, N, F) and `book` (B, N, P) float32; `fresh` (B, N) = this bar traded and
+    its features exist.
     """
 
     market: np.ndarray
@@ -71,13 +71,13 @@ class Scaler:
         rows = np.ascontiguousarray(features[ready])
         if len(rows) < 2:
             raise DataError(
-                f"scaler: expected at least 2 rows with features in the training range, found {len(rows)}; "
-                "start training later than the lookback, or shorten the features"
+                f"scaler: expected at least 2 rows with features in the training range, "
+                f"found {len(rows)}; give training more bars than the lookback"
             )
         if not np.isfinite(rows).all():
             row, column = np.argwhere(~np.isfinite(rows))[0]
             raise DataError(
-                f"scaler: expected finite features, found {rows[row, column]} in input {column} of ready "
+                f"scaler: expected finite features, found {rows[row, column]} in input {column} of "
                 f"row {row}; fit only on rows that are ready"
             )
         deviation = rows.std(axis=0)
@@ -91,7 +91,7 @@ class Scaler:
     def apply(self, features: np.ndarray) -> np.ndarray:
         """Scale, cut and cast. Shapes: (..., F) float64 in, float32 out; NaN stays NaN."""
         scaled = (features - self.mean) / self.scale
-        return np.clip(scaled, -self.clip, self.clip).astype(np.float32)
+        return np.asarray(np.clip(scaled, -self.clip, self.clip), dtype=np.float32)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain numbers that JSON carries exactly."""
@@ -112,8 +112,9 @@ class Scaler:
         sound = mean.ndim == 1 and mean.shape == scale.shape and np.isfinite(mean).all()
         if not (sound and np.isfinite(scale).all() and (scale > 0).all() and clip > 0):
             raise CheckpointError(
-                f"scaler: expected as many finite means as positive scales and a positive clip, found "
-                f"shapes {mean.shape} and {scale.shape}, clip {clip}; train or fetch the checkpoint again"
+                "scaler: expected as many finite means as positive scales and a positive clip, "
+                f"found shapes {mean.shape} and {scale.shape}, clip {clip}; the checkpoint is "
+                "damaged: train or fetch it again"
             )
         return cls(mean, scale, clip)
 
@@ -135,7 +136,7 @@ def book_part(book: BookView, sleeve: np.ndarray, names: tuple[str, ...]) -> np.
     out = np.empty((*sleeve.shape, len(names)))
     for at, name in enumerate(names):
         out[..., at] = BOOK_INPUTS[name](book, sleeve)
-    return np.clip(out, -LIMIT, LIMIT).astype(np.float32)
+    return np.asarray(np.clip(out, -LIMIT, LIMIT), dtype=np.float32)
 
 
 def _position(book: BookView, sleeve: np.ndarray) -> np.ndarray:
@@ -183,7 +184,10 @@ class Layout:
 
     @classmethod
     def of(cls, features: FeatureSet, book: tuple[str, ...], clip: float) -> "Layout":
-        """Return the layout of these inputs. Raises: SettingsError for a book input unknown or twice."""
+        """Return the layout of these inputs.
+
+        Raises: SettingsError for a book input that is unknown or named twice.
+        """
         for name in book:
             if name not in BOOK_INPUTS:
                 raise SettingsError(f'unknown book input "{name}"; known: {", ".join(BOOK_INPUTS)}')
