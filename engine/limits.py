@@ -1,0 +1,199 @@
+"""Limits between what an agent wants and what a book may hold.
+
+`constrain` knows exposures only (fractions of equity): no prices, no cash, no venue.
+`check_orders` looks at the final orders once more, in dollars.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from engine.reasons import Reason, mark
+
+DUST = 1e-9  # fraction of equity: what is smaller is rounding, never a reason to trade
+
+
+class Limits(BaseModel, frozen=True, extra="forbid"):
+    """What a book may hold and do. Units: fractions of equity unless said otherwise."""
+
+    max_exposure: float = Field(1.0, gt=0, description="largest |exposure| in one symbol")
+    max_gross: float = Field(1.0, gt=0, description="largest sum of |exposure|")
+    max_net: float = Field(1.0, gt=0, description="largest |sum of exposure|")
+    max_positions: int | None = Field(None, ge=1, description="most symbols held at once")
+    max_order_value: float | None = Field(None, gt=0, description="largest single order, dollars")
+    max_turnover: float | None = Field(
+        None, gt=0, description="largest sum of |change of exposure| in one session"
+    )
+    allow_short: bool = Field(False, description="let exposures go below zero")
+    cash_reserve: float = Field(0.0, ge=0, lt=1, description="cash that buys must leave untouched")
+    drift: float = Field(
+        0.02,
+        ge=0,
+        lt=1,
+        description="how far prices may carry a kept position past a limit before it is cut back",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Constrained:
+    """What the limits left of a wish.
+
+    Shapes: all (B, N). Units: `target` fraction of equity; `reasons` Reason bits. `trade` is
+    False where the target is what is held.
+    """
+
+    target: np.ndarray
+    trade: np.ndarray
+    reasons: np.ndarray
+
+
+def constrain(
+    wanted: np.ndarray, keep: np.ndarray, held: np.ndarray, limits: Limits
+) -> Constrained:
+    """Return the exposures nearest to the wish that the limits allow.
+
+    Shapes: all (B, N). Units: fractions of equity. A kept position trades only when a limit is
+    broken by more than `drift`, and then just back to the limit. Wishes give way before kept
+    positions; holdings before new positions. A forced reduction outranks the turnover limit; new
+    positions then get what turnover is left.
+    """
+    reasons = np.zeros(wanted.shape, dtype=np.int32)
+    target = _levels(np.where(keep, held, wanted), keep, held, limits, reasons)
+    if limits.max_turnover is not None:
+        target = _turnover(target, keep, held, limits, reasons)
+    trade = np.abs(target - held) > DUST
+    return Constrained(np.where(trade, target, held), trade, reasons)
+
+
+def _levels(
+    target: np.ndarray, keep: np.ndarray, held: np.ndarray, limits: Limits, reasons: np.ndarray
+) -> np.ndarray:
+    # Each rule only moves exposures towards zero, so a later rule cannot break an earlier one,
+    # except that cutting one side moves the net: it comes last and cuts the heavier side.
+    if not limits.allow_short:
+        short = target < -DUST
+        if short.any():
+            mark(reasons, short, Reason.SHORT_OFF)
+            target = np.where(short, 0.0, target)
+    target = _exposure(target, keep, limits, reasons)
+    if limits.max_positions is not None:
+        target = _positions(target, held, limits.max_positions, reasons)
+    gross = np.abs(target).sum(axis=-1)
+    if (gross > limits.max_gross + DUST).any():
+        everything = np.ones(target.shape, dtype=bool)
+        excess = gross - limits.max_gross
+        target = _give_way(
+            target, everything, keep, excess, limits.drift, reasons, Reason.MAX_GROSS
+        )
+    net = target.sum(axis=-1)
+    if (np.abs(net) > limits.max_net + DUST).any():
+        heavy = np.sign(target) == np.sign(net)[:, None]
+        excess = np.abs(net) - limits.max_net
+        target = _give_way(target, heavy, keep, excess, limits.drift, reasons, Reason.MAX_NET)
+    return target
+
+
+def _exposure(
+    target: np.ndarray, keep: np.ndarray, limits: Limits, reasons: np.ndarray
+) -> np.ndarray:
+    size = np.abs(target)
+    if not (size > limits.max_exposure + DUST).any():
+        return target
+    allowed = limits.max_exposure + np.where(keep, limits.drift, DUST)
+    over = size > allowed
+    mark(reasons, over, Reason.MAX_EXPOSURE)
+    return np.where(over, np.copysign(limits.max_exposure, target), target)
+
+
+def _positions(target: np.ndarray, held: np.ndarray, most: int, reasons: np.ndarray) -> np.ndarray:
+    # Holdings first, then the larger wish; the earlier symbol on a tie.
+    wished = np.abs(target) > DUST
+    if not (wished.sum(axis=-1) > most).any():
+        return target
+    new = np.abs(held) <= DUST
+    order = np.lexsort((-np.abs(target), new, ~wished), axis=-1)
+    rank = np.argsort(order, axis=-1, kind="stable")
+    dropped = wished & (rank >= most)
+    mark(reasons, dropped, Reason.MAX_POSITIONS)
+    return np.where(dropped, 0.0, target)
+
+
+def _give_way(
+    target: np.ndarray,
+    side: np.ndarray,
+    keep: np.ndarray,
+    excess: np.ndarray,
+    drift: float,
+    reasons: np.ndarray,
+    reason: Reason,
+) -> np.ndarray:
+    # Scale down `side` by `excess` (B,): the wishes first, then, beyond the drift, the kept
+    # positions.
+    size = np.where(side, np.abs(target), 0.0)
+    excess = np.where(excess > DUST, excess, 0.0)
+    wishes = np.where(keep, 0.0, size).sum(axis=-1)
+    kept = np.where(keep, size, 0.0).sum(axis=-1)
+    rest = np.maximum(excess - wishes, 0.0)
+    forced = np.where(rest > drift + DUST, rest, 0.0)
+    wish_factor = 1.0 - np.minimum(excess, wishes) / np.where(wishes > 0, wishes, 1.0)
+    kept_factor = 1.0 - np.minimum(forced, kept) / np.where(kept > 0, kept, 1.0)
+    factor = np.where(keep, kept_factor[:, None], wish_factor[:, None])
+    scaled = np.where(side, target * factor, target)
+    mark(reasons, np.abs(scaled - target) > DUST, reason)
+    return scaled
+
+
+def _turnover(
+    target: np.ndarray, keep: np.ndarray, held: np.ndarray, limits: Limits, reasons: np.ndarray
+) -> np.ndarray:
+    most = limits.max_turnover or 0.0
+    change = target - held
+    turnover = np.abs(change).sum(axis=-1)
+    if not (turnover > most + DUST).any():
+        return target
+    factor = np.minimum(1.0, most / np.maximum(turnover, DUST))[:, None]
+    scaled = np.where(factor < 1.0, held + factor * change, target)
+    mark(reasons, np.abs(scaled - target) > DUST, Reason.MAX_TURNOVER)
+    # What still breaks a level is cut whatever it costs in turnover, at the expense of the
+    # increases.
+    level = _levels(scaled, keep, held, limits, reasons)
+    growth = np.where(np.abs(level) > np.abs(held), level - held, 0.0)
+    spent = np.abs(level - held - growth).sum(axis=-1)
+    wanted = np.abs(growth).sum(axis=-1)
+    room = np.clip(most - spent, 0.0, wanted) / np.where(wanted > 0, wanted, 1.0)
+    cut = level - growth * (1.0 - room[:, None])
+    mark(reasons, np.abs(cut - level) > DUST, Reason.MAX_TURNOVER)
+    return _levels(cut, keep, held, limits, reasons)
+
+
+def check_orders(
+    qty: np.ndarray,
+    held_qty: np.ndarray,
+    open_qty: np.ndarray,
+    price: np.ndarray,
+    equity: np.ndarray,
+    limits: Limits,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut orders to the limits at `price`, open orders counted as filled; say why.
+
+    Shapes: `equity` (B,), the rest (B, N); returns two (B, N). Units: signed shares, dollars; the
+    quantities returned are not rounded. Only growth is cut: an order that reduces always passes,
+    but for `max_order_value`, which binds every order.
+    """
+    reasons = np.zeros(qty.shape, dtype=np.int32)
+    if limits.max_order_value is not None:
+        most = limits.max_order_value / np.where(price > 0, price, 1.0)
+        over = np.abs(qty) > most * (1.0 + DUST)
+        mark(reasons, over, Reason.MAX_ORDER_VALUE)
+        qty = np.where(over, np.copysign(most, qty), qty)
+    if not open_qty.any():
+        return qty, reasons  # the targets were within the limits already, and rounding goes inwards
+    base = held_qty + open_qty
+    worth = price / np.where(equity > 0, equity, np.inf)[:, None]
+    after = (base + qty) * worth
+    grows = np.abs(after) > np.abs(base * worth) + DUST
+    bound = _levels(np.where(grows, after, base * worth), ~grows, base * worth, limits, reasons)
+    allowed = np.where(worth > 0, bound / np.where(worth > 0, worth, 1.0) - base, 0.0)
+    cut = np.where(grows & (np.abs(bound - after) > DUST), allowed, qty)
+    return np.where(np.sign(cut) == np.sign(qty), cut, 0.0), reasons

@@ -1,0 +1,274 @@
+"""A venue takes orders and says what became of them; SimVenue is the simulated market.
+
+SimVenue steps many books at once: one order slot for each book and symbol. The rules themselves
+are the functions of `engine.market`.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from engine.bars import MarketRow
+from engine.book import LIMIT, MARKET, NONE, STOP, STOP_LIMIT, Book, Orders, Outcome, arrays
+from engine.costs import Costs
+from engine.errors import VenueError
+from engine.events import apply_split, pay_dividend, settle_ended
+from engine.market import (
+    DUST,
+    VenueSettings,
+    affordable,
+    apply_fills,
+    buying_power,
+    fill_price,
+    needed,
+    opening,
+    unusable,
+)
+from engine.reasons import Reason, mark
+
+__all__ = [
+    "LIMIT",
+    "MARKET",
+    "NONE",
+    "STOP",
+    "STOP_LIMIT",
+    "Book",
+    "Orders",
+    "Outcome",
+    "SimVenue",
+    "Venue",
+    "VenueSettings",
+    "buying_power",
+    "needed",
+    "opening",
+]
+
+
+class Venue(Protocol):
+    """Where orders go. Shapes: orders and refusals (B, N)."""
+
+    @property
+    def book(self) -> Book:
+        """What the account holds now."""
+        ...
+
+    def submit(self, orders: Orders) -> np.ndarray:
+        """Hand in one batch; return Reason bits for every order refused at once, 0 = accepted."""
+        ...
+
+    def advance(self, row: MarketRow) -> Outcome:
+        """Let one session happen; return what it did."""
+        ...
+
+
+class SimVenue:
+    """The simulated market for B books of N symbols.
+
+    One session: splits and dividends, then fills (sales before buys, buys in symbol order), then
+    marks at the close, expiry, and settlement of delisted symbols. An order sent after the close
+    of t fills in the session after it; a symbol without a bar leaves its order waiting, day
+    orders too. A book whose equity is zero or less is ruined: every order it sends is refused
+    until it is reset or prices bring it back; nothing is closed by force.
+    """
+
+    def __init__(
+        self,
+        cash: float | np.ndarray,
+        shape: tuple[int, int],
+        costs: Costs | None = None,
+        settings: VenueSettings | None = None,
+    ) -> None:
+        self.costs = costs or Costs()
+        self.settings = settings or VenueSettings()
+        self.shape = shape
+        self.book = Book.start(cash, *shape)
+        self.pending = Orders.none(*shape)
+        self._ended = np.zeros(shape, dtype=bool)
+        self._priced = np.zeros(shape, dtype=bool)  # traded in the last session
+        self._session = np.full(shape[0], np.datetime64("NaT", "D"))
+        self._refresh()
+
+    def submit(self, orders: Orders) -> np.ndarray:
+        """Accept or refuse one batch; return Reason bits (B, N), 0 where accepted or no order.
+
+        Sales are checked before buys, then in symbol order; a refused order leaves its buying
+        power to the next. A cash account is not checked here but at the fill.
+        """
+        if orders.qty.shape != self.shape:
+            raise VenueError(
+                f"orders of shape {self.shape} (books, symbols) expected, found {orders.qty.shape}"
+            )
+        refused = np.zeros(self.shape, dtype=np.int32)
+        sent = orders.qty != 0
+        if not sent.any():
+            return refused
+        self._check_orders(orders, sent, refused)
+        self._check_money(orders, sent & (refused == 0), refused)
+        self._accept(orders, sent & (refused == 0))
+        return refused
+
+    def advance(self, row: MarketRow) -> Outcome:
+        """Let one session happen to every book; return what it did.
+
+        Shapes: `row` (B, N), or (1, N) for every book alike.
+        """
+        outcome = Outcome.nothing(row.session, *self.shape)
+        if self._waiting and self.settings.fill == "same_close":
+            self._fill_at_mark(outcome)
+        if (row.split != 1.0).any():
+            outcome.split_cash = apply_split(self.book, self.pending, row.split)
+        if self.settings.pay_dividends and row.dividend.any():
+            outcome.dividends = pay_dividend(self.book, row.dividend)
+        book = self.book
+        book.since += book.since >= 0
+        if self._waiting and self.settings.fill != "same_close":
+            self._fill(row, outcome)
+        np.copyto(book.mark, row.close, where=row.traded)
+        if self._waiting:
+            self._expire(row, outcome)
+        if row.ended.any():
+            self._end(row.ended, outcome)
+        self._priced = row.traded
+        self._session = row.session
+        return outcome
+
+    def cancel(self, where: np.ndarray) -> None:
+        """Take back waiting orders; `where` (B, N)."""
+        self._clear(where)
+
+    def reset(self, where: np.ndarray, cash: float | np.ndarray) -> None:
+        """Start some books anew with `cash`; `where` (B,)."""
+        fresh = Book.start(cash, *self.shape)
+        self.book.cash = np.where(where, fresh.cash, self.book.cash)
+        self.book.fees = np.where(where, 0.0, self.book.fees)
+        for name in ("qty", "basis", "mark", "since"):
+            now = getattr(self.book, name)
+            setattr(self.book, name, np.where(where[:, None], getattr(fresh, name), now))
+        self._ended = self._ended & ~where[:, None]
+        self._priced = np.broadcast_to(self._priced, self.shape) & ~where[:, None]
+        self._clear(np.broadcast_to(where[:, None], self.shape))
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Return all state as named arrays, enough to go on bit for bit."""
+        own = {"ended": self._ended, "priced": self._priced, "session": self._session}
+        state = {**own, **arrays("book", self.book), **arrays("pending", self.pending)}
+        return {name: array.copy() for name, array in state.items()}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from a snapshot. Raises: VenueError when it is of another shape."""
+        if state["book.qty"].shape != self.shape:
+            raise VenueError(
+                f"snapshot of shape {self.shape} (books, symbols) expected, found "
+                f"{state['book.qty'].shape}; it belongs to another account or symbol list"
+            )
+        for prefix, record in (("book", self.book), ("pending", self.pending)):
+            for name in arrays(prefix, record):
+                setattr(record, name.partition(".")[2], state[name].copy())
+        self._ended, self._priced = state["ended"].copy(), state["priced"].copy()
+        self._session = state["session"].copy()
+        self._refresh()
+
+    def _check_orders(self, orders: Orders, sent: np.ndarray, refused: np.ndarray) -> None:
+        if self._waiting:
+            mark(refused, sent & (self.pending.qty != 0), Reason.ORDER_OPEN)
+        if self._ended.any():
+            mark(refused, sent & self._ended, Reason.DELISTED)
+        bad = sent & (orders.kind == NONE)
+        if (orders.kind > MARKET).any() or not np.isfinite(orders.qty).all() or bad.any():
+            mark(refused, sent & unusable(orders), Reason.BAD_ORDER)
+        fraction = sent & (orders.qty != np.rint(orders.qty))
+        if fraction.any():
+            short = self.book.qty + orders.qty < -DUST
+            mark(refused, fraction & short, Reason.SHORT_FRACTION)
+
+    def _check_money(self, orders: Orders, accepted: np.ndarray, refused: np.ndarray) -> None:
+        book = self.book
+        ruined = book.equity() <= 0
+        if ruined.any():
+            mark(refused, accepted & ruined[:, None], Reason.RUINED)
+        if self.settings.account == "cash":
+            return
+        waiting = self.pending if self._waiting else None
+        free = buying_power(book, waiting, self.settings) * (1.0 + DUST)
+        ask = np.where(accepted, needed(orders, book, self.settings), 0.0)
+        if (ask.sum(axis=-1) <= free).all():
+            return
+        for side in (orders.qty < 0, orders.qty > 0):
+            for n in np.flatnonzero((accepted & side).any(axis=0)):
+                turn = accepted[:, n] & side[:, n]
+                fits = turn & (ask[:, n] <= free)
+                free = free - np.where(fits, ask[:, n], 0.0)
+                mark(refused[:, n], turn & ~fits, Reason.BUYING_POWER)
+
+    def _accept(self, orders: Orders, taken: np.ndarray) -> None:
+        if not self._waiting and taken.all():
+            self.pending = orders.copy()
+        else:
+            for name in orders.__dataclass_fields__:
+                new, old = getattr(orders, name), getattr(self.pending, name)
+                setattr(self.pending, name, np.where(taken, new, old))
+        self._refresh()
+
+    def _fill(self, row: MarketRow, outcome: Outcome) -> None:
+        pending = self.pending
+        market = row.close if self.settings.fill == "next_close" else row.open
+        if self._plain:
+            price = self.costs.slipped(market, pending.qty)
+        else:
+            price = fill_price(pending, row, market, self.costs)
+        ready = (pending.qty != 0) & row.traded
+        if not self._plain:
+            ready &= ~np.isnan(price)
+        self._execute(ready, price, row.session, outcome)
+
+    def _fill_at_mark(self, outcome: Outcome) -> None:
+        # "same_close": the close just observed, reported with the session after it.
+        price = self.costs.slipped(self.book.mark, self.pending.qty)
+        ready = (self.pending.kind == MARKET) & self._priced
+        self._execute(ready, price, self._session, outcome)
+
+    def _execute(
+        self, ready: np.ndarray, price: np.ndarray, session: np.ndarray, outcome: Outcome
+    ) -> None:
+        if not ready.any():
+            return
+        qty = np.where(ready, self.pending.qty, 0.0)
+        fee = self.costs.fee(qty, price, session[:, None])
+        done = ready
+        if self.settings.account == "cash":
+            done = ready & affordable(self.book.cash, qty, price, fee)
+            short = ready & ~done
+            mark(outcome.refused, short, Reason.CASH_SHORT)
+            outcome.unfilled = np.where(short, qty, 0.0)
+            qty, fee = np.where(done, qty, 0.0), np.where(done, fee, 0.0)
+        apply_fills(self.book, qty, price, fee)
+        outcome.filled, outcome.fee = qty, fee
+        outcome.price = np.where(done, price, np.nan)
+        self._clear(ready)
+
+    def _expire(self, row: MarketRow, outcome: Outcome) -> None:
+        late = (self.pending.qty != 0) & self.pending.day & row.traded
+        if self._plain or not late.any():
+            return
+        mark(outcome.refused, late, Reason.EXPIRED)
+        outcome.unfilled = np.where(late, self.pending.qty, outcome.unfilled)
+        self._clear(late)
+
+    def _end(self, ended: np.ndarray, outcome: Outcome) -> None:
+        outcome.settled = settle_ended(self.book, ended)
+        self._ended = self._ended | ended
+        left = ended & (self.pending.qty != 0)
+        mark(outcome.refused, left, Reason.DELISTED)
+        outcome.unfilled = np.where(left, self.pending.qty, outcome.unfilled)
+        self._clear(left)
+
+    def _clear(self, where: np.ndarray) -> None:
+        self.pending.qty = np.where(where, 0.0, self.pending.qty)
+        self.pending.kind = np.where(where, np.int8(NONE), self.pending.kind)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        # What the short paths ask before they skip work: anything waiting, and only market orders?
+        self._waiting = bool((self.pending.qty != 0).any())
+        self._plain = not self._waiting or not bool((self.pending.kind > MARKET).any())
