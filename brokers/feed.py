@@ -1,0 +1,101 @@
+"""Bars as Backtrader feeds: one feed a symbol, all of them on the same sessions.
+
+A session in which a symbol did not trade is there and says so: `traded` is 0, the prices repeat the
+last close (NaN before the first), the volume is 0. It decides nothing and knows no broker.
+"""
+
+from array import array
+
+import backtrader as bt
+import numpy as np
+
+from engine.bars import CLOSE, HIGH, LOW, OPEN, VOLUME, Bars
+from engine.errors import UsageError
+
+EPOCH = 719_163.0  # 1970-01-01 as Backtrader counts days
+FIELDS = {"open": OPEN, "high": HIGH, "low": LOW, "close": CLOSE, "volume": VOLUME}
+
+
+def add_feeds(cerebro: bt.Cerebro, bars: Bars, gaps: str = "flagged") -> None:
+    """Add one feed for each symbol of `bars`, in their order."""
+    for symbol in bars.symbols:
+        cerebro.adddata(BarsFeed(bars=bars, symbol=symbol, gaps=gaps))
+
+
+def stamps(sessions: np.ndarray) -> np.ndarray:
+    """Return sessions as Backtrader counts them: days as floats, midnight, no time zone."""
+    return sessions.astype("datetime64[D]").astype(np.int64) + EPOCH
+
+
+class BarsFeed(bt.feed.DataBase):
+    """One symbol of Bars.
+
+    Lines besides the usual ones: `traded` (1 or 0), `split` (new shares per old, 1 = none) and
+    `dividend` (dollars a share, 0 = none). Prices are raw. With `gaps="absent"` sessions without a
+    bar are left out, as the stock broker needs it, and so are the events that fell on them.
+    """
+
+    lines = ("traded", "split", "dividend")
+    params = (("bars", None), ("symbol", None), ("gaps", "flagged"))
+
+    def __init__(self, **_: object) -> None:  # Backtrader has taken the parameters by now
+        super().__init__()
+        if self.p.gaps not in ("flagged", "absent"):
+            raise UsageError(f'gaps: expected "flagged" or "absent", found "{self.p.gaps}"')
+        self._name = self.p.symbol
+        self._column = self.p.bars.symbols.index(self.p.symbol)
+        self._next_row = 0
+
+    def start(self) -> None:
+        """Begin a run: read the bars once, into one array for each line."""
+        super().start()
+        self._next_row = 0
+        self._values = _lines(self.p.bars, self._column, self.p.gaps)
+
+    def preload(self) -> None:
+        """Fill every line in one go, unless filters or dates make Backtrader look at each bar."""
+        if self._filters or self.p.fromdate is not None or self.p.todate is not None:
+            super().preload()
+            return
+        for alias, values in self._values.items():
+            line = getattr(self.lines, alias)
+            ahead = np.full(line.extension, np.nan)
+            line.array = array("d", np.concatenate((values, ahead)).tobytes())
+        self._next_row = len(self._values["datetime"])
+        self.home()
+
+    def _load(self) -> bool:
+        # One bar at a time: runs without preload, where the future is not in memory at all.
+        row = self._next_row
+        if row >= len(self._values["datetime"]):
+            return False
+        for alias, values in self._values.items():
+            getattr(self.lines, alias)[0] = values[row]
+        self._next_row = row + 1
+        return True
+
+    # Backtrader copies every line into tick attributes on each bar, for brokers that look inside a
+    # bar. Where they are missing it reads the lines, and daily bars have nothing else to offer.
+    def _tick_nullify(self) -> None:
+        pass
+
+    def _tick_fill(self, force: bool = False) -> None:
+        pass
+
+
+def _lines(bars: Bars, column: int, gaps: str) -> dict[str, np.ndarray]:
+    traded = bars.traded[:, column]
+    rows = np.arange(len(traded)) if gaps == "flagged" else np.flatnonzero(traded)
+    last = np.maximum.accumulate(np.where(traded, np.arange(len(traded)), -1))
+    known = np.where(last[:, None] >= 0, bars.ohlcv[last, column], np.nan)
+    lines = {"datetime": stamps(bars.sessions), "openinterest": np.zeros(len(traded))}
+    for name, field in FIELDS.items():
+        stale = known[:, CLOSE] if name != "volume" else np.zeros(len(traded))
+        lines[name] = np.where(traded, known[:, field], stale)
+    lines["traded"] = traded.astype(np.float64)
+    lines["split"] = bars.split[:, column]
+    lines["dividend"] = bars.dividend[:, column]
+    return {
+        alias: np.ascontiguousarray(values[rows], dtype=np.float64)
+        for alias, values in lines.items()
+    }
