@@ -1,11 +1,11 @@
 """From judged tables to Bars: the outer join of several symbols on one list of sessions."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from engine import clock, events, jumps, rows
+from engine import adjustment, clock, jumps, rows
 from engine.bars import CLOSE, VOLUME, Bars, PriceBasis, last_bars
 from engine.errors import DataError
 from engine.findings import Finding, refuse
@@ -18,7 +18,7 @@ class _Series:
     symbol: str
     days: np.ndarray
     ohlcv: np.ndarray
-    events: events.Events
+    events: adjustment.Events
     notes: tuple[str, ...]
 
 
@@ -89,7 +89,7 @@ def _series(table: Table, basis: PriceBasis, calendar: str) -> _Series:
     identical, _ = rows.copies(table)
     table = table.take(~identical)
     notes = [f.text() for f in findings]
-    happened = _events(table, basis)
+    happened = adjustment.of_table(table, basis)
     known = table.adjusted is not None and bool(
         (happened.split != 1).any() or happened.dividend.any()
     )
@@ -106,63 +106,9 @@ def _refuse_intraday(table: Table) -> None:
     at = np.where(table.stamps != table.days)[0][:1]
     raise DataError(
         f"{table.file}, line {table.lines[at[0]]}, column date: expected one bar a session stamped "
-        f"with its date, found {rows.when(table, at)[0]} (New York time); make daily bars of it, or "
-        "write the date alone"
+        f"with its date, found {rows.when(table, at)[0]} (New York time); "
+        "make daily bars of it, or write the date alone"
     )
-
-
-def _events(table: Table, basis: PriceBasis) -> events.Events:
-    n = len(table.lines)
-    if basis == "total":
-        return events.none(n)
-    close = table.ohlcv[:, CLOSE]
-    where = [
-        f"{table.file}, line {table.lines[i]} ({table.symbol} {table.days[i]})" for i in range(n)
-    ]
-    if table.dividend is None and table.split is None:
-        if table.adjusted is None:
-            return events.none(n)
-        _refuse_bad_adjusted(table)
-        return events.derive(close, table.adjusted, basis, where)
-    listed = _listed(table, basis, where)
-    if table.adjusted is None:
-        return listed
-    _refuse_bad_adjusted(table)
-    odd = [
-        f"{where[i]}: adjusted close steps by {events.steps(close, table.adjusted)[i]:.6f}, the listed "
-        f"events give {events.implied(close, listed.split, listed.dividend)[i]:.6f}; the events are used"
-        for i in events.mismatches(listed, close, table.adjusted)
-    ]
-    return replace(listed, notes=tuple(odd))
-
-
-def _listed(table: Table, basis: PriceBasis, where: list[str]) -> events.Events:
-    out = events.none(len(table.lines))
-    for name, column in (("dividend", table.dividend), ("split", table.split)):
-        if column is None:
-            continue
-        wrong = np.where(~np.isfinite(column) | (column < 0))[0]
-        if len(wrong):
-            raise DataError(
-                f"{where[wrong[0]]}, column {name}: expected a number >= 0, found {column[wrong[0]]:g}; "
-                "write 0 where nothing happened"
-            )
-    if table.dividend is not None:
-        out.dividend[:] = table.dividend
-    if table.split is not None and basis == "raw":
-        out.split[:] = np.where(table.split == 0, 1.0, table.split)  # vendors write 0 or 1 for none
-    return out
-
-
-def _refuse_bad_adjusted(table: Table) -> None:
-    assert table.adjusted is not None
-    wrong = np.where(~(np.isfinite(table.adjusted) & (table.adjusted > 0)))[0]
-    if len(wrong):
-        raise DataError(
-            f"{table.file}, line {table.lines[wrong[0]]} ({table.days[wrong[0]]}), column adj close: "
-            f"expected a price above zero, found {table.adjusted[wrong[0]]:g}; "
-            "mend the row or remove the column"
-        )
 
 
 def _sessions(series: list[_Series], calendar: str) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Bars: what the market did, session by session, at the prices printed that day.
 
-Prices are raw and events (splits, dividends) stand beside them with their dates. The adjusted view is
-made where features read, inside one window. This module knows no files and no agents.
+Prices are raw and events (splits, dividends) stand beside them with their dates. The adjusted view
+is made where features read, inside one window. This module knows no files and no agents.
 """
 
 import hashlib
@@ -46,9 +46,10 @@ class MarketRow:
 class Bars:
     """Daily bars of several symbols on one list of sessions.
 
-    Shapes: `sessions` (T,) datetime64[D]; `ohlcv` (T, N, 5), NaN where not traded; `traded`, `split`
-    and `dividend` (T, N); `ended` (N,) datetime64[D], the last session of a delisted symbol, NaT while
-    alive. Units: as in MarketRow. `price_basis` says what the source had already taken out of prices.
+    Shapes: `sessions` (T,) datetime64[D]; `ohlcv` (T, N, 5), NaN where not traded; `traded`,
+    `split` and `dividend` (T, N); `ended` (N,) datetime64[D], the last session of a delisted
+    symbol, NaT while alive. `price_basis` says what the source had already taken out of its prices.
+    Units: as in MarketRow.
     """
 
     sessions: np.ndarray
@@ -121,13 +122,11 @@ class Bars:
 
         A delisting stays known: `ended` is kept even where it lies outside.
         """
-        first = (
-            0 if start is None else int(np.searchsorted(self.sessions, np.datetime64(start, "D")))
-        )
+        first = 0 if start is None else int(np.searchsorted(self.sessions, clock.as_day(start)))
         last = (
             len(self.sessions)
             if end is None
-            else int(np.searchsorted(self.sessions, np.datetime64(end, "D"), side="right"))
+            else int(np.searchsorted(self.sessions, clock.as_day(end), side="right"))
         )
         cut = slice(first, max(first, last))
         return replace(
@@ -144,7 +143,7 @@ class Bars:
 
         Raises: DataError where the date is not a session of these bars.
         """
-        day = np.datetime64(session, "D")
+        day = clock.as_day(session)
         row = int(np.searchsorted(self.sessions, day))
         if row == len(self.sessions) or self.sessions[row] != day:
             held = (
@@ -194,4 +193,5 @@ def last_bars(sessions: np.ndarray, traded: np.ndarray) -> np.ndarray:
 
 def _canonical(numbers: np.ndarray) -> np.ndarray:
     # One bit pattern for every NaN and for zero, so that equal bars have equal digests.
-    return np.where(np.isnan(numbers), np.nan, numbers + 0.0).astype("<f8")
+    plain: np.ndarray = np.where(np.isnan(numbers), np.nan, numbers + 0.0).astype("<f8")
+    return plain

@@ -67,7 +67,7 @@ def sessions(calendar: str, start: date | np.datetime64, end: date | np.datetime
     Shapes: (T,) datetime64[D].
     Raises: DataError where `end` lies past the last day the calendar knows.
     """
-    first, last = _day(start), _day(end)
+    first, last = as_day(start), as_day(end)
     days, _ = _known(calendar, first, last)
     return days[np.searchsorted(days, first) : np.searchsorted(days, last, side="right")]
 
@@ -89,7 +89,8 @@ def closes_at(sessions_on: np.ndarray, calendar: str) -> np.ndarray:
     wrong = days[where] != asked
     if wrong.any():
         raise DataError(
-            f'{asked[wrong][0]} is not a session of {calendar}; remove the row or set calendar = "none"'
+            f"{asked[wrong][0]} is not a session of {calendar}; "
+            'remove the row or set calendar = "none"'
         )
     return closes[where]
 
@@ -101,26 +102,27 @@ def is_session(day: date | np.datetime64, calendar: str) -> bool:
 
 def next_session(day: date | np.datetime64, calendar: str) -> np.datetime64:
     """Return the first session after `day`."""
-    found = sessions(calendar, _day(day) + 1, _day(day) + 14)
-    return np.datetime64(found[0], "D")
+    found = sessions(calendar, as_day(day) + 1, as_day(day) + 14)
+    return as_day(found[0])
 
 
 def previous_session(day: date | np.datetime64, calendar: str) -> np.datetime64:
     """Return the last session before `day`."""
-    found = sessions(calendar, _day(day) - 14, _day(day) - 1)
-    return np.datetime64(found[-1], "D")
+    found = sessions(calendar, as_day(day) - 14, as_day(day) - 1)
+    return as_day(found[-1])
 
 
 def last_closed(at: datetime, calendar: str) -> np.datetime64:
     """Return the newest session whose bar is complete at `at`."""
     moment = np.datetime64(at.astimezone(UTC).replace(tzinfo=None), "s")
-    today = np.datetime64(moment, "D")
+    today = as_day(moment)
     recent = sessions(calendar, today - 14, today)
-    return np.datetime64(recent[closes_at(recent, calendar) <= moment][-1], "D")
+    return as_day(recent[closes_at(recent, calendar) <= moment][-1])
 
 
-def _day(day: date | np.datetime64) -> np.datetime64:
-    return np.datetime64(day, "D")
+def as_day(day: date | np.datetime64) -> np.datetime64:
+    """Return a date as numpy counts days."""
+    return np.datetime64(str(day)[:10], "D")
 
 
 def _known(

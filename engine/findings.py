@@ -1,6 +1,7 @@
 """One thing found in price data, and how to mend it.
 
-The same findings stop a strict load, fill the page of `barwise data check`, and become notes on bars.
+The same findings stop a strict load, fill the page of `barwise data check`, and become notes on
+bars.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ CLEAN_REMEDY = "run `barwise data clean FILE --out NEW` and read what it lists, 
 class Finding:
     """What is wrong (or worth knowing), where, and what to do.
 
-    `rows` are file lines, counted from 1 (header included), of every place; `days` their dates or stamps.
+    `rows` are file lines, counted from 1 (header included), of every place; `days` their dates or
+    stamps.
     An "error" stops a strict load, a "warning" wants a decision, an "info" is a fact.
     """
 

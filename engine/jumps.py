@@ -1,13 +1,14 @@
-"""Price jumps that look like something else than a day's trading: unadjusted splits, other companies.
+"""Price jumps that look like an unadjusted split.
 
-A jump is reported, never repaired: large real moves exist, and only an event says that one is a split.
+A jump is reported, never repaired: large real moves exist, and only an event says that one is a
+split.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from engine import events
+from engine.adjustment import simple_ratio
 from engine.bars import CLOSE, OPEN
 
 NEAR = 0.035  # how near to a simple ratio the overnight step must be, relative
@@ -31,8 +32,9 @@ class Jump:
     def text(self, symbol: str) -> str:
         """Say it in one line."""
         return (
-            f"{symbol} {self.day}: price goes from {self.before:g} to {self.after:g} overnight, a factor "
-            f"of {self.factor:.3f}, near a split of {ratio_text(self.ratio)} that no event lists"
+            f"{symbol} {self.day}: price goes from {self.before:g} to {self.after:g} overnight, "
+            f"a factor of {self.factor:.3f}, near a split of {ratio_text(self.ratio)} that no "
+            "event lists"
         )
 
 
@@ -48,7 +50,7 @@ def suspects(days: np.ndarray, ohlcv: np.ndarray, split: np.ndarray) -> list[Jum
     daily = np.log(closes[:-1] / closes[1:])
     found = []
     for t in np.where((np.abs(overnight) > 0.2) & (split[1:] == 1.0))[0]:
-        ratio = events.simple_ratio(float(np.exp(overnight[t])), NEAR)
+        ratio = simple_ratio(float(np.exp(overnight[t])), NEAR)
         if ratio is None or abs(daily[t] - np.log(ratio)) > 0.2:
             continue
         near = np.abs(daily[max(0, t - 20) : t + 21])

@@ -45,7 +45,7 @@ def copies(table: Table) -> tuple[np.ndarray, np.ndarray]:
 
 
 def contents(table: Table) -> np.ndarray:
-    """Return every number of every row side by side, NaN and zero in one form each. Shapes: (n, k)."""
+    """Return all numbers of each row, NaN and zero in one form each. Shapes: (n, k)."""
     parts = [table.ohlcv]
     parts += [x[:, None] for x in (table.adjusted, table.dividend, table.split) if x is not None]
     cells = np.concatenate(parts, axis=1) + 0.0
@@ -53,7 +53,7 @@ def contents(table: Table) -> np.ndarray:
 
 
 def outside(ohlcv: np.ndarray) -> np.ndarray:
-    """Tell which bars have open or close outside [low, high], beyond rounding. Shapes: (n, 5) -> (n,)."""
+    """Tell which bars have open or close outside [low, high]. Shapes: (n, 5) -> (n,)."""
     slack = ROUNDING * (1.0 + np.abs(ohlcv[:, CLOSE]))
     parts = ohlcv[:, (OPEN, CLOSE)]
     over = parts > (ohlcv[:, HIGH] + slack)[:, None]
@@ -62,7 +62,7 @@ def outside(ohlcv: np.ndarray) -> np.ndarray:
 
 
 def found(table: Table, kind: str, at: np.ndarray, message: str, **more: str) -> Finding:
-    """Make an error finding for the rows `at` (indices); the caller may change severity or remedy."""
+    """Make an error finding for the rows `at` (indices)."""
     rows = tuple(int(line) for line in table.lines[at])
     remedy = more.pop("remedy", CLEAN_REMEDY)
     return Finding(
@@ -134,7 +134,8 @@ def _range(table: Table) -> list[Finding]:
     if len(beyond):
         o, h, l_, c, _ = table.ohlcv[beyond[0]]
         field = "open" if o > h or o < l_ else "close"
-        message = f"expected open and close within [low, high] = [{l_:g}, {h:g}], found open {o:g}, close {c:g}"
+        message = f"expected open and close within [low, high] = [{l_:g}, {h:g}], "
+        message += f"found open {o:g}, close {c:g}"
         value = f"{o if field == 'open' else c:g}"
         remedy = "mend the row, or clamp on request with `barwise data clean --clamp`"
         findings.append(

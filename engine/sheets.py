@@ -1,7 +1,7 @@
 """Read one file of prices as it is: names of columns, cells, line numbers. Judges no value.
 
-Formats: CSV with a header (plain, .gz, or zipped), Parquet, and the headerless zips of LEAN, which hold
-integers x 10,000 and New York time.
+Formats: CSV with a header (plain, .gz, or zipped), Parquet, and the headerless zips of LEAN, which
+hold integers x 10,000 and New York time.
 """
 
 import csv
@@ -28,7 +28,8 @@ _PARTS = ("open", "high", "low", "close")
 class Sheet:
     """One file, unjudged.
 
-    `columns` name -> cells (text from CSV, numbers or times from Parquet); `lines` (n,) counted from 1 in
+    `columns` name -> cells (text from CSV, numbers or times from Parquet); `lines` (n,) counted
+    from 1 in
     the file; `ragged` = lines that do not have as many cells as the header.
     """
 
@@ -75,7 +76,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _open_text(path: Path) -> io.TextIOBase:
     if path.name.lower().endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")  # type: ignore[return-value]
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
     if path.name.lower().endswith(".zip"):
         with zipfile.ZipFile(path) as archive:
             members = [m for m in archive.namelist() if not m.endswith("/")]

@@ -1,7 +1,9 @@
-"""Sources of bars: settings in, one validated `Bars` out. Loading is strict: nothing is repaired or guessed.
+"""Sources of bars: settings in, one validated `Bars` out.
 
-`sample` ships with barwise (four stocks, 2000-2013); `csv` and `parquet` read your files; `synthetic`
-makes a market from a seed (engine.synthetic).
+Loading is strict: nothing is repaired, nothing is guessed.
+
+`sample` ships with barwise (four stocks, 2000-2013); `csv` and `parquet` read your files;
+`synthetic` makes a market from a seed (engine.synthetic).
 """
 
 from datetime import date
@@ -10,32 +12,13 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from engine import assemble, sheets, tables
+from engine import assemble, sheets, synthetic, tables
 from engine.bars import Bars, PriceBasis
 from engine.errors import DataError
+from engine.synthetic import SyntheticSettings
 
 SAMPLE = Path(__file__).parent / "sample" / "stocks.csv.gz"
 SAMPLE_SYMBOLS = ("AAPL", "GOOG", "IBM", "MSFT")
-
-
-class SyntheticSettings(BaseModel, frozen=True, extra="forbid"):
-    """A made-up market. The same numbers give the same market, bit for bit."""
-
-    kind: Literal["bootstrap", "gbm", "echo"] = Field(
-        "bootstrap",
-        description="joint rows of real days; a random walk; a market that needs memory",
-    )
-    sessions: int = Field(1000, ge=2, description="length, in sessions")
-    seed: int = Field(0, ge=0, description="seed of the one generator everything is drawn from")
-    symbols: int = Field(1, ge=1, le=1000, description="number of symbols (gbm, echo)")
-    mean_block: float = Field(
-        70.0, ge=1, description="bootstrap: mean number of real days in a row"
-    )
-    k: int = Field(2, ge=1, description="echo: the signal of a day pays k days later")
-    mu: float | None = Field(
-        None, description="drift (gbm 0.0003) or echo return (0.01), per session"
-    )
-    sigma: float | None = Field(None, gt=0, description="noise per session (gbm 0.02, echo 0.01)")
 
 
 class DataSettings(BaseModel, frozen=True, extra="forbid"):
@@ -64,12 +47,13 @@ class DataSettings(BaseModel, frozen=True, extra="forbid"):
 
     @model_validator(mode="after")
     def _says_what_files_hold(self) -> "DataSettings":
-        if self.source in ("csv", "parquet"):
+        files = self.synthetic.base if self.source == "synthetic" else self.source
+        if files in ("csv", "parquet"):
             if not self.path:
-                raise ValueError(f'source "{self.source}" needs path: a file, or a folder')
+                raise ValueError(f'"{files}" needs path: a file, or a folder')
             if self.price_basis is None:
                 raise ValueError(
-                    f'source "{self.source}" needs price_basis: "raw" (as printed that day), '
+                    f'"{files}" needs price_basis: "raw" (as printed that day), '
                     '"split" (adjusted for splits), or "total" (for splits and dividends)'
                 )
         if self.start and self.end and self.start > self.end:
@@ -95,9 +79,7 @@ def _load_whole(settings: DataSettings) -> Bars:
         found = _chosen(tables.read(SAMPLE), wanted, "the sample")
         return assemble.bars(found, "raw", settings.calendar, settings.zero_volume, "sample")
     if settings.source == "synthetic":
-        from engine import synthetic
-
-        return synthetic.make(settings)
+        return _synthetic(settings)
     assert settings.path is not None
     assert settings.price_basis is not None
     found = _from_path(Path(settings.path), settings)
@@ -105,6 +87,15 @@ def _load_whole(settings: DataSettings) -> Bars:
     return assemble.bars(
         found, settings.price_basis, settings.calendar, settings.zero_volume, source
     )
+
+
+def _synthetic(settings: DataSettings) -> Bars:
+    made = settings.synthetic
+    if made.kind != "bootstrap":
+        return synthetic.make(made, settings.calendar, settings.symbols, None)
+    update = {"source": made.base, "synthetic": SyntheticSettings()}
+    base = _load_whole(settings.model_copy(update=update))
+    return synthetic.make(made, settings.calendar, (), base)
 
 
 def _from_path(path: Path, settings: DataSettings) -> list[tables.Table]:

@@ -1,7 +1,7 @@
 """Price tables: the cells of one file as stamps and numbers, one table per symbol. Repairs nothing.
 
-Column names are matched without regard to case and signs. What cannot be read becomes a finding; what was
-read is judged by engine.rows.
+Column names are matched without regard to case and signs. What cannot be read becomes a finding;
+what was read is judged by engine.rows.
 """
 
 import difflib
@@ -40,8 +40,10 @@ _ROLE = {name: role for role, names in _NAMES.items() for name in names}
 class Table:
     """One symbol's rows as they stand in one file.
 
-    Shapes: `lines` (n,), `stamps` (n,) datetime64[s] in New York time (or the file's own), NaT where
-    unreadable; `ohlcv` (n, 5), NaN where empty; `adjusted`, `dividend`, `split` (n,) or None where the
+    Shapes: `lines` (n,), `stamps` (n,) datetime64[s] in New York time (or the file's own), NaT
+    where
+    unreadable; `ohlcv` (n, 5), NaN where empty; `adjusted`, `dividend`, `split` (n,) or None where
+    the
     file has no such column. `faults` = what could not be read.
     """
 
@@ -79,7 +81,7 @@ class Table:
 
 
 def read(path: Path, symbol: str | None = None) -> tuple[Table, ...]:
-    """Read a file into one table per symbol; `symbol` names the rows of a file without a symbol column.
+    """Read a file into one table per symbol; `symbol` is for a file without a symbol column.
 
     Raises: DataError where the file cannot be read or its columns are not those of prices.
     """
@@ -132,8 +134,8 @@ def _roles(sheet: sheets.Sheet) -> dict[str, str]:
     if missing:
         wanted = "a date" if missing[0] == "stamp" else missing[0]
         raise DataError(
-            f"{sheet.file}, line 1: expected a column for {wanted}, found {', '.join(sheet.columns)}; "
-            "add the column or rename the one that holds it"
+            f"{sheet.file}, line 1: expected a column for {wanted}, found "
+            f"{', '.join(sheet.columns)}; add the column or rename the one that holds it"
         )
     return roles
 
