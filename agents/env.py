@@ -1,0 +1,197 @@
+"""The training environment: many books stepped side by side through the real Trader and SimVenue.
+
+`BookEnv` works on arrays; `agents.gym_env` dresses it for Gymnasium. Decision on the close of bar t,
+fill at the open of t + 1, reward from the change of marked equity from close to close.
+
+Ruin (equity not above zero) is *terminated*; the end of the episode or of the data is *truncated*.
+All books that are reset together stay in step, so episode ends fall on common steps.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from agents.panel import Panel
+from engine.errors import DataError
+from engine.observation import Observation
+from engine.policy import Policy, Wish
+from engine.trader import Decision, Trader, TraderSpec
+from engine.venue import Outcome, SimVenue
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What one step did. Shapes: (B,) each; equities in account currency."""
+
+    equity_before: np.ndarray
+    equity_after: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    decision: Decision
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class BookPlan:
+    """Which books there are. `kind`: one symbol a book, drawn from all; or every symbol, one cash."""
+
+    books: int
+    kind: Literal["single", "portfolio"]
+    episode_steps: int
+    starts: Literal["random", "sequential"] = "random"
+    cash: float = 100_000.0
+
+
+class _External:
+    # The caller chooses actions and keeps the memory; the trader inside holds none.
+    memory_width = 0
+
+    def act(self, obs: Observation, memory: np.ndarray) -> tuple[Wish, np.ndarray]:
+        raise AssertionError("this environment has no policy of its own; call step(wish)")
+
+
+class BookEnv:
+    """B books of N symbols over the bars `first` to `last` (indices, both inclusive).
+
+    Raises: DataError when no episode fits.
+    """
+
+    def __init__(
+        self,
+        panel: Panel,
+        spec: TraderSpec,
+        plan: BookPlan,
+        generator: np.random.Generator,
+        first: int = 0,
+        last: int | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        self.panel, self.spec, self.plan, self.generator = panel, spec, plan, generator
+        self.symbols = 1 if plan.kind == "single" else panel.market.shape[1]
+        self.first = first
+        self.last = len(panel.bars.sessions) - 1 if last is None else last
+        self.starts = self._possible_starts()
+        self.trader = Trader(spec, policy or _External(), self.symbols, plan.books)
+        self.venue = SimVenue(plan.cash, (plan.books, self.symbols), spec.costs, spec.venue)
+        self.at = np.zeros(plan.books, dtype=np.int64)
+        self.symbol = np.zeros((plan.books, self.symbols), dtype=np.int64)
+        self.steps = np.zeros(plan.books, dtype=np.int64)
+        self._next_start = 0
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(B, N, F, P): books, symbols a book, market inputs, book inputs."""
+        return (
+            self.plan.books,
+            self.symbols,
+            self.panel.market.shape[2],
+            len(self.spec.book_inputs),
+        )
+
+    def reset(self, where: np.ndarray | None = None) -> None:
+        """Start new episodes for the books in `where` (B,), all by default."""
+        where = np.ones(self.plan.books, dtype=bool) if where is None else where
+        chosen = self._draw(int(where.sum()))
+        self.at[where] = self.starts[chosen, 0]
+        single = self.plan.kind == "single"
+        self.symbol[where] = self.starts[chosen, 1:] if single else np.arange(self.symbols)
+        self.steps[where] = 0
+        self.begin(where)
+
+    def begin(self, where: np.ndarray) -> None:
+        """Open flat books at the current bars of `where`; what they hold elsewhere is untouched."""
+        self.venue.reset(where, self.plan.cash)
+        row = self.panel.row(self.at, self.symbol)
+        self.venue.book.mark[where] = np.where(row.traded, row.close, 0.0)[where]
+        self.trader.reset(where)
+        rows = self.panel.rank[self.at[:, None], self.symbol]
+        warm = np.minimum(rows, self.spec.burn_in)
+        self.trader.warm = np.where(where[:, None], warm, self.trader.warm)
+        if not isinstance(self.trader.policy, _External):
+            self._burn_in()
+
+    def _burn_in(self) -> None:
+        # With a policy of its own the environment deploys it: all books start together.
+        rows, count = self.lead()
+        self.trader.burn_in(rows, np.arange(len(rows))[:, None, None] < count)
+
+    def observe(self) -> Observation:
+        """Return what each book sees on its current bar; call once a bar, before `step`."""
+        when = self.at[:, None]
+        fresh = self.panel.fresh[when, self.symbol]
+        market = self.panel.market[when, self.symbol]
+        return self.trader.observe(market, fresh, self.venue.book)
+
+    def step(self, obs: Observation, wish: Wish) -> StepResult:
+        """Commit the wish, fill at the next open, mark at the next close."""
+        before = self.venue.book.equity()
+        traded = self.panel.bars.traded[self.at[:, None], self.symbol]
+        decision = self.trader.commit(obs, wish, traded, self.venue.book, self.venue.pending.qty)
+        self.venue.submit(decision.orders)
+        self.at = np.minimum(self.at + 1, self.last)
+        self.steps = self.steps + 1
+        outcome = self.venue.advance(self.panel.row(self.at, self.symbol))
+        after = self.venue.book.equity()
+        return StepResult(
+            equity_before=before,
+            equity_after=after,
+            terminated=after <= 0.0,
+            truncated=(self.steps >= self.plan.episode_steps) | (self.at >= self.last),
+            decision=decision,
+            outcome=outcome,
+        )
+
+    def lead(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the burn-in rows before the current bar of every book and symbol.
+
+        Shapes: rows (L, B, N, F) float32, oldest first, zero after each symbol's `count` (B, N).
+        """
+        end = self.panel.rank[self.at[:, None], self.symbol]
+        start = np.maximum(end - self.spec.burn_in, 0)
+        return self._compact(start, int((end - start).max(initial=0))), end - start
+
+    def sequence(self, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the rows from the current bar on, and where each bar's row stands among them.
+
+        Shapes: rows (L, B, N, F) gap-free; index (S, B, N) into L, valid where fresh (S, B, N).
+        """
+        when = np.minimum(self.at + np.arange(steps)[:, None], self.last)[:, :, None]
+        fresh = self.panel.fresh[when, self.symbol]
+        start = self.panel.rank[self.at[:, None], self.symbol]
+        index = self.panel.rank[when, self.symbol] - start
+        length = int((index + fresh).max(initial=1))
+        return self._compact(start, max(length, 1)), np.where(fresh, index, 0), fresh
+
+    def _compact(self, start: np.ndarray, length: int) -> np.ndarray:
+        span = start + np.arange(length)[:, None, None]
+        last = self.panel.compact.shape[1] - 1
+        rows: np.ndarray = self.panel.compact[self.symbol, np.minimum(span, last)]
+        return rows
+
+    def _possible_starts(self) -> np.ndarray:
+        # Rows of (bar, symbol): features exist, memory is burnt in, and the episode fits.
+        rank, fresh = self.panel.rank[:-1], self.panel.fresh
+        ready: np.ndarray = fresh & (rank >= self.spec.burn_in)
+        ready[: self.first] = False
+        ready[max(self.last - self.plan.episode_steps + 1, 0) :] = False
+        if self.plan.kind == "portfolio":
+            ready = ready.any(axis=1, keepdims=True)
+        found = np.argwhere(ready.T)[:, ::-1]  # one symbol after the other, in time
+        if not len(found):
+            sessions = self.panel.bars.sessions
+            raise DataError(
+                f"no episode of {self.plan.episode_steps} steps after {self.spec.burn_in} burn-in "
+                f"rows fits between {sessions[self.first]} and {sessions[self.last]} "
+                f"({self.last - self.first + 1} sessions); use more data, fewer "
+                "train.episode_steps or a shorter agent.burn_in"
+            )
+        return found
+
+    def _draw(self, count: int) -> np.ndarray:
+        if self.plan.starts == "random":
+            return self.generator.integers(len(self.starts), size=count)
+        stride = self.plan.episode_steps
+        chosen = (self._next_start + stride * np.arange(count)) % len(self.starts)
+        self._next_start = int((self._next_start + stride * count) % len(self.starts))
+        return chosen
