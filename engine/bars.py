@@ -186,7 +186,7 @@ def last_bars(sessions: np.ndarray, traded: np.ndarray) -> np.ndarray:
     """
     last = len(traded) - 1 - np.argmax(traded[::-1], axis=0)
     silent = len(traded) - 1 - last
-    ended = sessions[last].astype("datetime64[D]")
+    ended: np.ndarray = sessions[last].astype("datetime64[D]")
     ended[(silent < ENDED_AFTER) | ~traded.any(axis=0)] = np.datetime64("NaT")
     return ended
 

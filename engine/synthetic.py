@@ -124,9 +124,8 @@ def echo(t: int, n: int, k: int, mu: float, sigma: float, rng: np.random.Generat
 
 def _days(base: Bars) -> tuple[np.ndarray, np.ndarray]:
     # Ratios (D, N, 4) and volumes (D, N) of the sessions in which every symbol traded, as on the
-    # day
-    # before. On adjusted prices: an event moves only the step from the previous close to the open.
-    whole: np.ndarray = base.traded.all(axis=1)
+    # day before. Adjusted prices: an event moves only the step from the previous close to the open.
+    whole = np.asarray(base.traded.all(axis=1))
     rows = np.where(whole[1:] & whole[:-1])[0] + 1
     if len(rows) < 2:
         raise DataError(
