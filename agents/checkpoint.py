@@ -1,0 +1,230 @@
+"""Write a checkpoint folder, and load its weights to train on.
+
+The step is exported once for a network's shape; later saves put new weights into the same
+graph, which takes milliseconds, not seconds. What a record must say: `engine.checkpoint`.
+"""
+
+import copy
+import json
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save
+from torch import Tensor, nn
+
+from agents.networks import ActorCritic, Widths
+from engine.checkpoint import (
+    POLICY,
+    RECORD,
+    TRAINING,
+    WEIGHTS,
+    CheckpointInfo,
+    read,
+    read_weights,
+    sha256_of,
+)
+from engine.errors import CheckpointError
+
+LIBRARIES = ("barwise", "numpy", "onnx", "onnxruntime", "onnxscript", "safetensors", "torch")
+
+
+def build(info: CheckpointInfo) -> ActorCritic:
+    """Return a network of the shape a record describes, with fresh weights."""
+    spread = 1 if info.action.kind == "continuous" else 0
+    widths = Widths(len(info.features), len(info.book), info.action.width, spread)
+    return ActorCritic(widths, info.network, info.memory)
+
+
+class Writer:
+    """Saves one network again and again; keeps the exported graph between saves."""
+
+    def __init__(self, net: ActorCritic) -> None:
+        self.net = net
+        self._graph: Any = None
+
+    def graph(self) -> bytes:
+        """Return the single-step graph with the weights of now, as ONNX bytes."""
+        import onnxscript.optimizer
+
+        if self._graph is None:
+            self._graph = _export(self.net)
+        model = copy.deepcopy(self._graph)
+        _put_weights(model, self.net)
+        folded: bytes = onnxscript.optimizer.optimize(model).SerializeToString()
+        return folded
+
+    def save(
+        self, folder: Path, info: CheckpointInfo, training: Mapping[str, Any] | None = None
+    ) -> CheckpointInfo:
+        """Write the whole folder or nothing; return the record as written.
+
+        `training` is what `resume_state` gives back: nested dicts of arrays and plain values.
+        Raises: CheckpointError when a weight is not finite; an older folder stays as it is.
+        """
+        weights = {k: v.detach().cpu().numpy() for k, v in self.net.state_dict().items()}
+        broken = [name for name, weight in weights.items() if not np.isfinite(weight).all()]
+        if broken:
+            raise CheckpointError(
+                f"{folder}: expected finite weights, found NaN or infinity in {broken[0]}; nothing "
+                "was written: the earlier checkpoint is still good, lower train.learning_rate"
+            )
+        temporary = folder.with_name(f".{folder.name}.new")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        (temporary / POLICY).write_bytes(self.graph())
+        (temporary / WEIGHTS).write_bytes(save(weights))
+        if training is not None:
+            _write_training(temporary / TRAINING, training)
+        digests = {name: sha256_of(temporary / name) for name in (POLICY, WEIGHTS)}
+        done = info.model_copy(update={"sha256": digests, "versions": versions()})
+        text = json.dumps(done.model_dump(mode="json"), indent=1)
+        (temporary / RECORD).write_text(text + "\n", encoding="utf-8")
+        _swap(temporary, folder)
+        return done
+
+
+def load_network(folder: Path) -> tuple[ActorCritic, CheckpointInfo]:
+    """Return the network of a checkpoint, to train on, and its record.
+
+    Raises: CheckpointError when the folder is damaged or a weight has another name or shape.
+    """
+    info = read(folder)
+    net = build(info)
+    put_weights(net, read_weights(folder / WEIGHTS), str(folder / WEIGHTS))
+    return net, info
+
+
+def put_weights(net: nn.Module, weights: Mapping[str, np.ndarray], where: str) -> None:
+    """Copy named weights into a network. Raises: CheckpointError when they do not fit."""
+    expected = {name: tuple(x.shape) for name, x in net.state_dict().items()}
+    found = {name: tuple(x.shape) for name, x in weights.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise CheckpointError(
+                f"{where}: expected {name} of shape {expected.get(name)}, found "
+                f"{found.get(name)}; network settings and weights do not belong together"
+            )
+    net.load_state_dict({name: torch.from_numpy(x.copy()) for name, x in weights.items()})
+
+
+def resume_state(folder: Path) -> dict[str, Any]:
+    """Return what `Writer.save` was given as `training`. Raises: CheckpointError without it."""
+    part = folder / TRAINING
+    if not (part / "state.json").is_file() or not (part / "state.safetensors").is_file():
+        raise CheckpointError(
+            f"{part}: expected state.json and state.safetensors, found neither or one; "
+            "this checkpoint can be used but not resumed: start training anew"
+        )
+    arrays = read_weights(part / "state.safetensors")
+    tree = json.loads((part / "state.json").read_text(encoding="utf-8"))
+    return dict(_restore(tree, arrays))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the libraries a checkpoint depends on, where installed."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+class _Step(nn.Module):
+    # What is exported: the step of life, with a book input only where there is one.
+    def __init__(self, net: ActorCritic) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, market: Tensor, memory: Tensor, book: Tensor | None = None) -> Any:
+        if book is None:
+            book = market.new_zeros((market.shape[0], 0))
+        return self.net.step(market, book, memory)
+
+
+def _export(net: ActorCritic) -> Any:
+    # Not optimised here: folding would hide the weights under other names. `graph` folds later.
+    widths = net.widths
+    named = {"market": widths.market, "memory": net.memory_width, "book": widths.book}
+    named = {name: width for name, width in named.items() if name != "book" or width}
+    device = next(net.parameters()).device
+    rows = torch.export.Dim("R", min=1)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of libraries it lacks
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations inside the exporter
+        program = torch.onnx.export(
+            _Step(net).eval(),
+            tuple(torch.zeros((3, width), device=device) for width in named.values()),
+            input_names=list(named),
+            output_names=["head", "memory_after"],
+            dynamic_shapes=tuple({0: rows} for _ in named),
+            dynamo=True,
+            optimize=False,
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto
+
+
+def _put_weights(model: Any, net: ActorCritic) -> None:
+    from onnx import numpy_helper
+
+    weights = {f"net.{name}": x for name, x in net.state_dict().items()}
+    for initializer in model.graph.initializer:
+        if initializer.name in weights:
+            now = weights.pop(initializer.name).detach().cpu().numpy()
+            initializer.CopyFrom(numpy_helper.from_array(now, initializer.name))
+    unused = [n for n in weights if not n.startswith(("net.critic", "net.log_std"))]
+    if unused:
+        raise CheckpointError(
+            f"the exported graph has no weight named {unused[0]}; this torch version folds "
+            "weights away: use the tested versions in constraints.txt"
+        )
+
+
+def _write_training(folder: Path, state: Mapping[str, Any]) -> None:
+    arrays: dict[str, np.ndarray] = {}
+    tree = _take_arrays(state, "", arrays)
+    folder.mkdir()
+    (folder / "state.safetensors").write_bytes(save(arrays))
+    (folder / "state.json").write_text(json.dumps(tree, indent=1), encoding="utf-8")
+
+
+def _take_arrays(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
+    # Arrays go to safetensors under their path; the tree keeps {"array": path} in their place.
+    if isinstance(value, Mapping):
+        return {k: _take_arrays(v, f"{path}/{k}", arrays) for k, v in value.items()}
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.ndarray):
+        arrays[path] = np.ascontiguousarray(value).reshape(value.shape)
+        return {"array": path}
+    return value
+
+
+def _restore(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    if not isinstance(tree, dict):
+        return tree
+    if tree.keys() == {"array"}:
+        return arrays[tree["array"]]
+    return {key: _restore(value, arrays) for key, value in tree.items()}
+
+
+def _swap(temporary: Path, folder: Path) -> None:
+    # Two renames: whatever stops us in between, one complete folder is left.
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.rename(folder, old)
+    os.rename(temporary, folder)
+    shutil.rmtree(old, ignore_errors=True)
