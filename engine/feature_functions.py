@@ -106,6 +106,8 @@ def macd(fast: int = 12, slow: int = 26, signal: int = 9) -> Feature:
     """
     if fast >= slow:
         raise ValueError(f"the first number must be below the second, found {fast} and {slow}")
+    if signal < 2:
+        raise ValueError(f"a signal line needs at least 2 bars, found {signal}")
     line = np.zeros(3 * slow)
     line[: 3 * fast] += _ema_weights(fast)
     line -= _ema_weights(slow)

@@ -21,8 +21,8 @@ STORED = FIELDS + 2
 
 CHUNK_NUMBERS = 1 << 17  # numbers in one block of windows: 1 MiB, small enough for a core's cache
 
-# Windows are handed to features in blocks of whole multiples of ROWS. A vectorised log treats a
-# leftover of fewer lanes (or an array of one number) by other instructions, with other last bits.
+# Windows are handed to features in whole multiples of ROWS. What is left over when a vectorised log
+# has taken its eight lanes, or an array of one number, may run through other instructions.
 ROWS = 8
 
 

@@ -145,8 +145,8 @@ def _position(book: BookView, sleeve: np.ndarray) -> np.ndarray:
 
 def _unrealised(book: BookView, sleeve: np.ndarray) -> np.ndarray:
     # Return on the average entry price: a short gains when the price falls.
-    held = np.where(book.mark > 0, np.sign(book.qty), 0.0)
-    return held * _over(book.mark - book.basis, book.basis)
+    change = _over(book.mark - book.basis, book.basis)
+    return np.where(book.mark > 0, np.sign(book.qty) * change, 0.0)
 
 
 def _cash(book: BookView, sleeve: np.ndarray) -> np.ndarray:
