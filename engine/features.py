@@ -68,9 +68,8 @@ class FeatureSet:
             )
         windows = window.reshape(-1, *window.shape[-2:])
         out = np.empty((len(windows), len(self.features)))
-        if len(windows):
-            for lookback, columns in self._by_lookback.items():
-                self._fill(out, padded(windows[:, :, windows.shape[-1] - lookback :]), columns)
+        for lookback, columns in self._by_lookback.items() if len(windows) else ():
+            self._fill(out, padded(windows[:, :, windows.shape[-1] - lookback :]), columns)
         return out.reshape(*window.shape[:-2], len(self.features))
 
     def history(self, bars: Bars) -> tuple[np.ndarray, np.ndarray]:
@@ -245,7 +244,7 @@ class FeatureStream:
     def _clear(self) -> None:
         n = len(self.symbols)
         self._stored = np.full((n, STORED, self.features.lookback), np.nan)
-        self._count = np.zeros(n, dtype=np.int64)
+        self._count = np.zeros(n, np.int64)
         self._split = np.ones(n)
         self._dividend = np.zeros(n)
         self._session = np.datetime64("NaT", "D")
