@@ -193,7 +193,10 @@ def check_orders(
     worth = price / np.where(equity > 0, equity, np.inf)[:, None]
     after = (base + qty) * worth
     grows = np.abs(after) > np.abs(base * worth) + DUST
-    bound = _levels(np.where(grows, after, base * worth), ~grows, base * worth, limits, reasons)
+    cuts = np.zeros(qty.shape, dtype=np.int32)
+    bound = _levels(np.where(grows, after, base * worth), ~grows, base * worth, limits, cuts)
     allowed = np.where(worth > 0, bound / np.where(worth > 0, worth, 1.0) - base, 0.0)
-    cut = np.where(grows & (np.abs(bound - after) > DUST), allowed, qty)
+    over = grows & (np.abs(bound - after) > DUST)
+    reasons |= np.where(over, cuts, np.int32(0))
+    cut = np.where(over, allowed, qty)
     return np.where(np.sign(cut) == np.sign(qty), cut, 0.0), reasons

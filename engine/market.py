@@ -46,16 +46,12 @@ def fill_price(pending: Orders, row: MarketRow, market: np.ndarray, costs: Costs
     never pays more than its limit, slippage included; one that is met inside the bar fills
     exactly at it.
     """
-    price = costs.slipped(row.open, pending.qty)
-    with np.errstate(invalid="ignore"):
-        limit = _limit_price(pending, row, price)
-        stop = _stop_price(pending, row, costs, price)
-        stop_limit = _stop_limit_price(pending, row, costs, limit)
-    kind = pending.kind
-    choices = [price, limit, stop, stop_limit]
-    price = np.select(
-        [kind == MARKET, kind == LIMIT, kind == STOP, kind == STOP_LIMIT], choices, np.nan
-    )
+    kinds = [pending.kind == kind for kind in (MARKET, LIMIT, STOP, STOP_LIMIT)]
+    at_open = costs.slipped(row.open, pending.qty)
+    limit = _limit_price(pending, row, at_open)
+    stop = _stop_price(pending, row, costs, at_open)
+    stop_limit = _stop_limit_price(pending, row, costs, limit)
+    price = np.select(kinds, [costs.slipped(market, pending.qty), limit, stop, stop_limit], np.nan)
     return np.where(row.traded & (pending.qty != 0), price, np.nan)
 
 

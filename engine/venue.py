@@ -5,6 +5,7 @@ are the functions of `engine.market`.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -104,7 +105,9 @@ class SimVenue:
         if not sent.any():
             return refused
         self._check_orders(orders, sent, refused)
-        self._check_money(orders, sent & (refused == 0), refused)
+        if refused.any():
+            orders = replace(orders, qty=np.where(refused == 0, orders.qty, 0.0))
+        self._check_money(orders, orders.qty != 0, refused)
         self._accept(orders, sent & (refused == 0))
         return refused
 
