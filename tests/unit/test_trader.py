@@ -1,0 +1,169 @@
+"""The decision: burn-in, gaps, readiness, snapshots, and what a wish turns into."""
+
+import numpy as np
+import pytest
+
+from engine.bars import Bars
+from engine.errors import CheckpointError
+from engine.features import FeatureSet
+from engine.observation import Scaler
+from engine.policy import ActionSpace
+from engine.reasons import Reason
+from engine.run.replay import replay
+from engine.trader import Trader, TraderSpec
+from engine.venue import Book, SimVenue
+from tests.markets import made_up
+from tests.policies import Constant, Follower
+
+
+def spec_for(bars: Bars, **changes: object) -> TraderSpec:
+    features = FeatureSet(("log_return", "sma_ratio(5)"))
+    rows, ready = features.history(bars)
+    base: dict[str, object] = {
+        "features": features,
+        "scaler": Scaler.fit(rows, ready),
+        "book_inputs": ("position", "cash"),
+        "action": ActionSpace(),
+        "allocation": 1.0 / len(bars.symbols),
+        "burn_in": 10,
+    }
+    return TraderSpec(**(base | changes))  # type: ignore[arg-type]
+
+
+def push(trader: Trader, bars: Bars, t: int, venue: SimVenue):
+    return trader.on_bar(
+        bars.sessions[t],
+        bars.ohlcv[t],
+        bars.traded[t],
+        bars.split[t],
+        bars.dividend[t],
+        venue.book,
+        venue.pending.qty,
+    )
+
+
+def test_live_windows_give_the_decisions_of_a_replay_bit_for_bit():
+    bars = made_up(3, sessions=300)
+    spec = spec_for(bars)
+    first = 120
+    record = replay(Trader(spec, Follower(), 3), SimVenue(1e5, (1, 3)), bars, first, 299).arrays()
+    live, venue = Trader(spec, Follower(), 3), SimVenue(1e5, (1, 3))
+    live.prime(bars.between(None, bars.sessions[first - 1]))
+    for t in range(first, 300):
+        venue.advance(bars.row(t))
+        decision = push(live, bars, t, venue)
+        venue.submit(decision.orders)
+        at = t - first
+        assert np.array_equal(live.memory[0], record["memory"][at])
+        assert np.array_equal(decision.obs.market[0], record["market"][at])
+        assert np.array_equal(decision.orders.qty[0], record["order_qty"][at])
+    assert (record["filled"] != 0).sum() > 50
+
+
+def test_memory_of_a_primed_trader_comes_from_the_last_burn_in_rows_alone():
+    bars = made_up(4, sessions=200, gaps=0.1)
+    spec = spec_for(bars, burn_in=7)
+    trader = Trader(spec, Constant(0.0), 3)
+    trader.prime(bars)
+    assert (trader.memory == 7.0).all()
+    assert (trader.warm == 7).all()
+
+
+def test_memory_and_warmth_stand_still_on_a_bar_that_did_not_trade():
+    bars = made_up(5, sessions=200, gaps=0.3)
+    spec = spec_for(bars)
+    trader = Trader(spec, Constant(0.0), 3)
+    record = replay(trader, SimVenue(1e5, (1, 3)), bars, 0, 199)
+    _, fresh = spec.features.history(bars)
+    assert np.array_equal(trader.memory[0, :, 0], fresh.sum(axis=0))
+    steps = np.diff(record.arrays()["memory"][:, :, 0], axis=0)
+    assert np.array_equal(steps, fresh[1:].astype(np.float32))
+
+
+def test_symbol_is_flat_until_lookback_and_burn_in_are_behind_it():
+    bars = made_up(6, sessions=200, gaps=0.0, late=60)
+    spec = spec_for(bars, burn_in=10)
+    record = replay(Trader(spec, Constant(1.0), 3), SimVenue(1e5, (1, 3)), bars, 0, 199).arrays()
+    for n in range(3):
+        # sma_ratio(5) needs 5 bars: rows exist from the fifth; ten rows burn in, the next decides.
+        decides = n * 60 + 4 + 10
+        assert (record["order_qty"][:decides, n] == 0).all()
+        assert record["order_qty"][decides, n] > 0
+        waiting = record["reasons"][n * 60 : decides, n]
+        assert ((waiting & Reason.NOT_READY) != 0).all()
+
+
+def test_wish_inside_the_band_keeps_and_a_wish_for_nothing_always_sells():
+    bars = made_up(7, sessions=60, symbols=1, gaps=0.0, events=0.0)
+    spec = spec_for(bars, burn_in=0, action=ActionSpace(band=0.5))
+    venue = SimVenue(1e5, (1, 1))
+    trader = Trader(spec, Constant(0.4), 1)
+    rows = replay(trader, venue, bars, 0, 59).arrays()
+    assert (rows["order_qty"] == 0).all()  # 0.4 lies within 0.5 of holding nothing
+    assert (rows["reasons"][10:] & Reason.BAND).all()
+    book = Book.start(1e5, 1, 1)
+    book.qty[:], book.mark[:] = 100.0, 10.0  # 1,000 of 101,000 dollars: 0.0099 of the sleeve
+    trader.policy = Constant(0.0)
+    market, fresh = np.zeros((1, 1, 2), np.float32), np.ones((1, 1), bool)
+    decision = trader.step(market, fresh, fresh, book, np.zeros((1, 1)))
+    assert decision.orders.qty[0, 0] == -100.0
+
+
+def test_exposures_are_rounded_so_that_a_last_bit_buys_no_share():
+    bars = made_up(8, sessions=30, symbols=1, gaps=0.0, events=0.0)
+    spec = spec_for(bars, burn_in=0, action=ActionSpace(kind="continuous", band=0.0))
+    orders = []
+    for wish in (0.3, 0.3 + 4e-5, 0.3 - 4e-5):
+        venue = SimVenue(1e6, (1, 1))
+        record = replay(Trader(spec, Constant(wish), 1), venue, bars, 0, 29).arrays()
+        orders.append(record["order_qty"])
+    assert np.array_equal(orders[0], orders[1])
+    assert np.array_equal(orders[0], orders[2])
+
+
+def test_snapshot_and_restore_go_on_bit_for_bit():
+    bars = made_up(9, sessions=250)
+    spec = spec_for(bars)
+    whole, venue = Trader(spec, Follower(), 3), SimVenue(1e5, (1, 3))
+    resumed = None
+    for t in range(250):
+        if t == 140:
+            state = whole.snapshot()
+            resumed = Trader(spec, Follower(), 3)
+            resumed.restore(state)
+            other = SimVenue(1e5, (1, 3))
+            other.restore(venue.snapshot())
+        venue.advance(bars.row(t))
+        mine = push(whole, bars, t, venue)
+        venue.submit(mine.orders)
+        if resumed is not None:
+            other.advance(bars.row(t))
+            theirs = push(resumed, bars, t, other)
+            other.submit(theirs.orders)
+            assert np.array_equal(whole.memory, resumed.memory)
+            assert np.array_equal(mine.orders.qty, theirs.orders.qty)
+
+
+def test_snapshot_of_another_symbol_list_is_refused():
+    bars = made_up(9, sessions=50)
+    trader = Trader(spec_for(bars), Follower(), 3)
+    with pytest.raises(CheckpointError, match="burn in again"):
+        Trader(spec_for(bars), Follower(), 2).restore(trader.snapshot())
+
+
+def test_policy_that_returns_nan_orders_nothing_and_stops_the_run():
+    bars = made_up(9, sessions=50)
+    trader = Trader(spec_for(bars), Constant(float("nan")), 3)
+    with pytest.raises(CheckpointError, match="not finite"):
+        replay(trader, SimVenue(1e5, (1, 3)), bars, 0, 49)
+
+
+def test_ruined_book_sends_no_order_and_says_why():
+    bars = made_up(10, sessions=30, symbols=1, gaps=0.0)
+    trader = Trader(spec_for(bars, burn_in=0), Constant(1.0), 1)
+    book = Book.start(-5.0, 1, 1)
+    book.mark[:] = 10.0
+    market, fresh = np.zeros((1, 1, 2), np.float32), np.ones((1, 1), bool)
+    decision = trader.step(market, fresh, fresh, book, np.zeros((1, 1)))
+    assert decision.orders.qty[0, 0] == 0.0
+    assert decision.reasons[0, 0] & Reason.RUINED
