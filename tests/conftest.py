@@ -1,0 +1,19 @@
+"""Fixtures every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of test-only market data, or skip: it stays outside the repository.
+
+    BARWISE_TEST_DATA names it; otherwise shared/data beside the repository root.
+    """
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("BARWISE_TEST_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no test data in {folder}; set BARWISE_TEST_DATA to its folder")
+    return folder
