@@ -1,0 +1,162 @@
+"""AgentStrategy: bars in, orders out. The decision is `engine.trader.Trader`; no arithmetic here.
+
+It runs behind a VenueBroker (backtest and paper) and in anybody's own Cerebro with the stock broker.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import backtrader as bt
+import numpy as np
+
+from engine.checkpoint import require_match
+from engine.errors import DataError, UsageError
+from engine.features import FeatureSet
+from engine.observation import Layout
+from engine.step import StepPolicy
+from engine.trader import Trader, TraderSpec
+from engine.venue import VenueSettings
+from strategies.books import StockBook, VenueBook
+
+FIELDS = ("open", "high", "low", "close", "volume")
+EVENTS = ("traded", "split", "dividend")
+NOT_FILLED = (bt.Order.Margin, bt.Order.Rejected, bt.Order.Expired)
+
+
+def load_trader(checkpoint: str | Path, symbols: int, venue: VenueSettings) -> Trader:
+    """Return a trader that decides as the checkpoint does, each symbol with an equal sleeve.
+
+    Limits, sizing and costs are those it was trained with.
+    Raises: CheckpointError when the folder is damaged or does not fit.
+    """
+    policy = StepPolicy.load(Path(checkpoint))
+    info = policy.info
+    features = FeatureSet(info.features)
+    require_match(info, str(checkpoint), Layout.of(features, info.book, info.clip))
+    spec = TraderSpec(
+        features=features,
+        scaler=info.frozen_scaler(),
+        book_inputs=info.book,
+        action=info.action,
+        limits=info.limits,
+        sizing=info.sizing,
+        costs=info.costs,
+        venue=venue,
+        allocation=1.0 / symbols,
+        burn_in=info.burn_in,
+    )
+    return Trader(spec, policy, symbols)
+
+
+class AgentStrategy(bt.Strategy):
+    """Carries a trader's memory bar by bar over daily feeds.
+
+    Give `checkpoint` (a folder), or a `trader` for as many symbols as there are feeds. Feeds with the
+    lines `traded`, `split` and `dividend` (brokers.feed) are taken at their word; on others a bar is
+    fresh when its date is today's, and there are no events. `refused` lists every order that was not
+    filled: (session, symbol, status, why).
+    With the stock broker, buys are kept within its cash (`account = "cash"`), since it lends none.
+    """
+
+    params = (("trader", None), ("checkpoint", None))
+
+    def __init__(self) -> None:
+        self.refused: list[tuple[np.datetime64, str, str, str]] = []
+        self._columns = {data._name: column for column, data in enumerate(self.datas)}
+        self._fields = [[getattr(data.lines, name) for name in FIELDS] for data in self.datas]
+        self._flagged = [set(EVENTS) <= set(data.getlinealiases()) for data in self.datas]
+        self._book: VenueBook | StockBook = StockBook(len(self.datas))
+        settings = VenueSettings(account="cash")
+        if hasattr(self.broker, "venue"):
+            self._require_order()
+            self._book = VenueBook(self.broker)
+            settings = getattr(self.broker.venue, "settings", VenueSettings())
+        self.trader = self._trader(settings)
+
+    def prenext(self) -> None:
+        """Decide also while a feed has no bar yet: its symbol just does not trade."""
+        self.next()
+
+    def notify_order(self, order: bt.Order) -> None:
+        """Hand what happened to the book; keep what was refused."""
+        self._book.told(order, self._columns[order.data._name])
+        if order.status in NOT_FILLED:
+            why = str(order.info.get("why", ""))
+            self.refused.append((self._session(), order.data._name, order.getstatusname(), why))
+
+    def next(self) -> None:
+        """Decide on the closed bars of this session, and send what is decided, sales first."""
+        ohlcv, traded, split, dividend = self._closed_bars()
+        book, open_qty = self._book.read(self, ohlcv, traded)
+        decision = self.trader.on_bar(
+            self._session(), ohlcv, traded, split, dividend, book, open_qty
+        )
+        qty, day = decision.orders.qty[0], decision.orders.day[0]
+        for column in np.flatnonzero(qty < 0):
+            self._send(self.sell, int(column), float(-qty[column]), bool(day[column]))
+        for column in np.flatnonzero(qty > 0):
+            self._send(self.buy, int(column), float(qty[column]), bool(day[column]))
+
+    def _send(self, way: Any, column: int, size: float, day: bool) -> None:
+        # The planner knows market orders only. Whole sizes go as int, as Backtrader likes them.
+        size = int(size) if size.is_integer() else size
+        way(data=self.datas[column], size=size, valid=bt.Order.DAY if day else None)
+
+    def _session(self) -> np.datetime64:
+        return np.datetime64(self.datetime.date(0), "D")
+
+    def _closed_bars(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        # Shapes: (N, 5), (N,), (N,), (N,). A feed without a bar today must not be read at all: it
+        # shows its last bar, or one of the future.
+        count = len(self.datas)
+        ohlcv, traded = np.full((count, len(FIELDS)), np.nan), np.zeros(count, dtype=bool)
+        split, dividend = np.ones(count), np.zeros(count)
+        now = self.datetime[0]
+        for column, data in enumerate(self.datas):
+            if not len(data) or data.datetime[0] != now:
+                continue
+            if self._flagged[column]:
+                split[column], dividend[column] = data.split[0], data.dividend[0]
+                if not data.traded[0]:
+                    continue
+            traded[column] = True
+            ohlcv[column] = [line[0] for line in self._fields[column]]
+        self._require_prices(ohlcv, traded)
+        return ohlcv, traded, split, dividend
+
+    def _require_prices(self, ohlcv: np.ndarray, traded: np.ndarray) -> None:
+        prices = ohlcv[traded, :-1]
+        if (np.isfinite(prices) & (prices > 0)).all():
+            return
+        bad = traded & ~(np.isfinite(ohlcv[:, :-1]) & (ohlcv[:, :-1] > 0)).all(axis=1)
+        name = self.datas[int(np.flatnonzero(bad)[0])]._name
+        raise DataError(
+            f'feed "{name}", {self._session()}: expected four prices above zero, found '
+            f"{ohlcv[bad][0, :-1]}; clean the data before it is fed"
+        )
+
+    def _require_order(self) -> None:
+        found, expected = tuple(self._columns), self.broker.bars.symbols
+        if found != expected:
+            raise UsageError(
+                f"feeds: expected {', '.join(expected)} in this order, found {', '.join(found)}; "
+                "add them with brokers.feed.add_feeds"
+            )
+
+    def _trader(self, venue: VenueSettings) -> Trader:
+        if (self.p.trader is None) == (self.p.checkpoint is None):
+            raise UsageError("AgentStrategy: expected a trader or a checkpoint, and not both")
+        if len(self._columns) != len(self.datas):
+            raise UsageError(
+                "AgentStrategy: expected a name of its own for every feed, found "
+                f"{[data._name for data in self.datas]}; use cerebro.adddata(feed, name=...)"
+            )
+        if self.p.trader is None:
+            return load_trader(self.p.checkpoint, len(self.datas), venue)
+        trader: Trader = self.p.trader
+        if trader.shape != (1, len(self.datas)):
+            raise UsageError(
+                f"AgentStrategy: expected a trader for 1 book of {len(self.datas)} symbols, found "
+                f"one of shape {trader.shape}; build it for the feeds it gets"
+            )
+        return trader
