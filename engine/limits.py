@@ -84,13 +84,13 @@ def _levels(
         everything = np.ones(target.shape, dtype=bool)
         excess = gross - limits.max_gross
         target = _give_way(
-            target, everything, keep, excess, limits.drift, reasons, Reason.MAX_GROSS
+            target, held, everything, keep, excess, limits.drift, reasons, Reason.MAX_GROSS
         )
     net = target.sum(axis=-1)
     if (np.abs(net) > limits.max_net + DUST).any():
         heavy = np.sign(target) == np.sign(net)[:, None]
         excess = np.abs(net) - limits.max_net
-        target = _give_way(target, heavy, keep, excess, limits.drift, reasons, Reason.MAX_NET)
+        target = _give_way(target, held, heavy, keep, excess, limits.drift, reasons, Reason.MAX_NET)
     return target
 
 
@@ -121,6 +121,7 @@ def _positions(target: np.ndarray, held: np.ndarray, most: int, reasons: np.ndar
 
 def _give_way(
     target: np.ndarray,
+    held: np.ndarray,
     side: np.ndarray,
     keep: np.ndarray,
     excess: np.ndarray,
@@ -128,20 +129,24 @@ def _give_way(
     reasons: np.ndarray,
     reason: Reason,
 ) -> np.ndarray:
-    # Scale down `side` by `excess` (B,): the wishes first, then, beyond the drift, the kept
-    # positions.
+    # Take `excess` (B,) out of `side`: first out of what would grow, then, beyond the drift, out of
+    # the other wishes, then out of kept positions; within each in proportion.
     size = np.where(side, np.abs(target), 0.0)
-    excess = np.where(excess > DUST, excess, 0.0)
-    wishes = np.where(keep, 0.0, size).sum(axis=-1)
-    kept = np.where(keep, size, 0.0).sum(axis=-1)
-    rest = np.maximum(excess - wishes, 0.0)
-    forced = np.where(rest > drift + DUST, rest, 0.0)
-    wish_factor = 1.0 - np.minimum(excess, wishes) / np.where(wishes > 0, wishes, 1.0)
-    kept_factor = 1.0 - np.minimum(forced, kept) / np.where(kept > 0, kept, 1.0)
-    factor = np.where(keep, kept_factor[:, None], wish_factor[:, None])
-    scaled = np.where(side, target * factor, target)
-    mark(reasons, np.abs(scaled - target) > DUST, reason)
-    return scaled
+    before = np.where(held * target > 0, np.abs(held), 0.0)
+    grown = np.where(keep, 0.0, np.maximum(size - before, 0.0))
+    cut = np.zeros(target.shape)
+    for part, slack in (
+        (grown, 0.0),
+        (np.where(keep, 0.0, size - grown), drift),
+        (np.where(keep, size, 0.0), drift),
+    ):
+        total = part.sum(axis=-1)
+        take = np.where(excess > slack + DUST, np.minimum(excess, total), 0.0)
+        cut += part * (take / np.where(total > 0, total, 1.0))[:, None]
+        excess = excess - take
+    mark(reasons, cut > DUST, reason)
+    smaller: np.ndarray = target - np.copysign(cut, target)
+    return smaller
 
 
 def _turnover(

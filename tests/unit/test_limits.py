@@ -116,6 +116,17 @@ def test_kept_book_beyond_gross_and_drift_is_scaled_back_to_the_limit():
     assert result.target[0] == pytest.approx([0.6, 0.4])
 
 
+def test_wish_to_grow_is_not_turned_into_a_sale_by_the_drift_of_others():
+    result = bound([0.0, 0.4], [0.76, 0.25], [True, False])
+    assert result.target[0].tolist() == [0.76, 0.25]  # nothing to add, nothing to sell
+    assert result.reasons[0].tolist() == [0, Reason.MAX_GROSS]
+
+
+def test_wishes_shrink_before_kept_positions_when_the_book_is_too_large():
+    result = bound([0.0, 0.6], [0.6, 0.5], [True, False])
+    assert result.target[0] == pytest.approx([0.6, 0.4])
+
+
 def test_kept_short_is_closed_when_shorts_are_off():
     result = bound([0.0], [-0.2], [True])
     assert result.target[0].tolist() == [0.0]
