@@ -18,7 +18,7 @@ from engine.account import Account, Case, Conventions
 from engine.errors import DataError
 from engine.round_trips import Events
 
-Unit = Literal["percent", "ratio", "number", "bars", "count", "money", "yearly"]
+Unit = Literal["percent", "small percent", "ratio", "number", "bars", "count", "money", "yearly"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("sortino", "Sortino ratio", RISK, "ratio",
         "Mean return per bar above the risk-free rate / downside deviation, x sqrt(252).",
         lambda c: m.sortino(c.returns, c.rules.periods, c.rules.risk_free)),
-    Metric("downside_deviation", "Downside deviation", RISK, "percent",
+    Metric("downside_deviation", "Downside deviation", RISK, "small percent",
         "sqrt(sum of squared negative returns / all bars), per bar.",
         lambda c: m.downside_deviation(c.returns)),
     Metric("max_drawdown", "Max drawdown", RISK, "percent",
@@ -134,16 +134,16 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("omega", "Omega ratio", RISK, "ratio",
         "Sum of gains / sum of losses, per bar, at a threshold of zero.",
         lambda c: m.omega(c.returns)),
-    Metric("var_95", "Value at risk 95 %", RISK, "percent",
+    Metric("var_95", "Value at risk 95 %", RISK, "small percent",
         "Loss that 5 % of the bars exceed: minus the 5 % quantile, linearly interpolated.",
         lambda c: m.value_at_risk(c.returns, 0.95)),
-    Metric("cvar_95", "Expected shortfall 95 %", RISK, "percent",
+    Metric("cvar_95", "Expected shortfall 95 %", RISK, "small percent",
         "Mean loss of the bars at or below the 5 % quantile.",
         lambda c: m.conditional_value_at_risk(c.returns, 0.95)),
-    Metric("var_99", "Value at risk 99 %", RISK, "percent",
+    Metric("var_99", "Value at risk 99 %", RISK, "small percent",
         "As at 95 %, for the worst 1 % of the bars.",
         lambda c: m.value_at_risk(c.returns, 0.99)),
-    Metric("cvar_99", "Expected shortfall 99 %", RISK, "percent",
+    Metric("cvar_99", "Expected shortfall 99 %", RISK, "small percent",
         "As at 95 %, for the worst 1 % of the bars.",
         lambda c: m.conditional_value_at_risk(c.returns, 0.99)),
     Metric("tail_ratio", "Tail ratio", RISK, "ratio",

@@ -6,8 +6,9 @@ minus the money that went in, fees and (where the account receives them) dividen
 depends on no cost method; entry and exit prices are averages (average cost). It knows no venue.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Self
 
 import numpy as np
 
@@ -39,6 +40,13 @@ class Fills:
     slippage: np.ndarray = field(default_factory=lambda: _none("float64"))
     regulatory: np.ndarray | None = None
 
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, np.ndarray]) -> Self:
+        """Build from columns by name, as in trades.csv; other columns are left alone."""
+        return cls(
+            **{item.name: columns[item.name] for item in fields(cls) if item.name in columns}
+        )
+
     def __len__(self) -> int:
         return len(self.qty)
 
@@ -58,6 +66,13 @@ class Events:
     symbol: np.ndarray = field(default_factory=lambda: _none("U8"))
     split: np.ndarray = field(default_factory=lambda: _none("float64"))
     dividend: np.ndarray = field(default_factory=lambda: _none("float64"))
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, np.ndarray]) -> Self:
+        """Build from columns by name, as in events.csv; other columns are left alone."""
+        return cls(
+            **{item.name: columns[item.name] for item in fields(cls) if item.name in columns}
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,105 @@
+"""What a reader must know before any number: the warnings of a run, gravest first.
+
+Some come with the run (summary.json), the rest are found here in what the run left behind.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.report.folder import Run
+from engine.report.formats import plain_name
+
+FEW_TRIPS = 30  # below this a hit rate is an anecdote
+DISGUISE = 0.98  # correlation above which a curve is its benchmark
+STILL = 0.1  # turnover per year below which nothing was traded
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """One warning; `grave` ones put the numbers themselves in doubt."""
+
+    text: str
+    grave: bool = False
+
+
+def cautions(run: Run) -> list[Caution]:
+    """Return every warning of a run, grave ones first."""
+    given = [Caution(str(text), grave=True) for text in run.summary.get("warnings", [])]
+    found = [*given, *_made_of(run), *_did(run), *_proves(run)]
+    texts = dict.fromkeys(caution.text for caution in found)
+    unique = [next(item for item in found if item.text == text) for text in texts]
+    return sorted(unique, key=lambda caution: not caution.grave)
+
+
+def _made_of(run: Run) -> Iterator[Caution]:
+    fill = run.settings.get("venue", {}).get("fill", "open")
+    if fill == "same_close":
+        yield Caution(
+            "Orders were filled at the very close the decision was made on. Nobody can trade like "
+            "that; these numbers only serve to re-run published tables.",
+            grave=True,
+        )
+    elif fill == "next_close":
+        yield Caution("Orders were filled at the next close instead of the next open.", grave=True)
+    basis = run.data.get("price_basis", "raw")
+    if basis != "raw":
+        kind = {"split": "split-adjusted", "total": "total-return"}.get(basis, basis)
+        yield Caution(
+            f"Prices are {kind}, not the prices of the day: share counts, fees per share and "
+            "fills are those of a market that never was.",
+            grave=True,
+        )
+    unread = [name for name in run.missing if name not in ("events", "refusals")]
+    if unread:
+        yield Caution(f"The run is not complete, missing: {', '.join(unread)}.", grave=True)
+
+
+def _did(run: Run) -> Iterator[Caution]:
+    agent, curve = run.metrics.get("agent", {}), run.equity["agent"]
+    twins = [
+        name
+        for name in run.equity
+        if name not in ("session", "agent") and np.array_equal(run.equity[name], curve)
+    ]
+    correlation, turnover = agent.get("correlation"), agent.get("turnover")
+    if agent.get("fills") == 0:
+        yield Caution("The agent never traded.", grave=True)
+    if twins:
+        names = " and ".join(plain_name(name) for name in twins)
+        yield Caution(f"The agent's curve is identical to: {names}.", grave=True)
+    elif correlation is not None and correlation > DISGUISE:
+        rival = plain_name(run.metrics.get("conventions", {}).get("benchmark", "benchmark"))
+        yield Caution(
+            f"The agent moves with its benchmark ({rival}, correlation {correlation:.3f}): "
+            "it may be the benchmark in disguise.",
+            grave=True,
+        )
+    elif turnover is not None and turnover < STILL and agent.get("fills"):
+        yield Caution("The agent hardly trades: its turnover is near zero.", grave=True)
+    if (curve <= 0).any():
+        yield Caution("The account was ruined: its equity reached zero.", grave=True)
+    count = len(run.refusals["session"])
+    if count:
+        yield Caution(f"{count:,} orders or wishes were refused or cut; the page lists each.")
+
+
+def _proves(run: Run) -> Iterator[Caution]:
+    agent = run.metrics.get("agent", {})
+    bars, needed, trips = (
+        len(run.equity["session"]) - 1,
+        agent.get("track_record"),
+        agent.get("trades"),
+    )
+    if trips is not None and trips < FEW_TRIPS and agent.get("fills"):
+        yield Caution(f"Only {trips:.0f} round trips were closed: too few to judge how it trades.")
+    if agent and needed is None:
+        yield Caution("The Sharpe ratio is not above zero: there is no sign of skill to be tested.")
+    elif needed is not None and needed > bars:
+        yield Caution(
+            f"{bars:,} bars are too few: a Sharpe ratio this small needs {needed:,.0f} bars "
+            "before luck can be ruled out at 95 %, even if it were the only one tried."
+        )
+    if run.summary.get("seed") is not None:
+        yield Caution("This is one run of one seed: another seed may end elsewhere.")

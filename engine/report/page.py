@@ -1,0 +1,181 @@
+"""The report page: a run folder as one HTML file that needs nothing else, online or off.
+
+Everything from the run is escaped; scripts run only if their hash stands in the page's own content
+security policy, and that policy allows no request to anywhere.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from engine.account import Conventions
+from engine.metrics import BY_KEY
+from engine.report import sections
+from engine.report.cautions import cautions
+from engine.report.charts import chart_data, role_of
+from engine.report.folder import Run, RunFolder, atomic
+from engine.report.formats import percent, plain_name, shown
+
+HERE = Path(__file__).parent
+LIBRARY = HERE / "vendor" / "lightweight-charts.standalone.production.js"
+CARDS = ("total_return", "sharpe", "max_drawdown", "turnover")
+FILL_RULES = {
+    "open": "decided after the close, filled at the next open",
+    "next_close": "decided after the close, filled at the next close",
+    "same_close": "filled at the close of the decision itself",
+}
+
+
+def write_page(folder: Path) -> Path:
+    """Write `report.html` into a run folder and return its path.
+
+    Raises: DataError when the folder is not a run folder or a file in it is broken.
+    """
+    path = folder / "report.html"
+    text = render(RunFolder(folder).read())
+    with atomic(path) as file:
+        file.write(text)
+    return path
+
+
+def render(run: Run) -> str:
+    """Return the whole page."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    room = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    room.globals.update(percent=percent, heat=_heat)
+    scripts = [LIBRARY.read_text(encoding="utf-8"), _text("page.js")]
+    return room.get_template("page.html.j2").render(
+        **_content(run),
+        policy=_policy(scripts),
+        style=Markup(_text("page.css")),
+        scripts=[Markup(script) for script in scripts],
+        data=Markup(_safe_json(chart_data(run))),
+    )
+
+
+def _content(run: Run) -> dict[str, Any]:
+    accounts = sections.accounts(run)
+    return {
+        "title": run.summary.get("title") or run.summary.get("name") or run.path.name,
+        "facts": _facts(run),
+        "verdict": _verdict(run, accounts),
+        "cautions": cautions(run),
+        "cards": _cards(run, accounts),
+        "accounts": [(plain_name(name), role_of(run, name)) for name in accounts],
+        "key_rows": sections.metric_rows(run, sections.KEY_METRICS),
+        "all_rows": sections.metric_rows(run),
+        "conventions": asdict(Conventions()) | run.metrics.get("conventions", {}),
+        "benchmark": plain_name(run.metrics.get("conventions", {}).get("benchmark", "")),
+        "monthly": sections.monthly(run),
+        "drawdowns": sections.drawdown_rows(run),
+        "costs": sections.cost_rows(run),
+        "refusal_counts": sections.refusal_counts(run),
+        "refusals": sections.refusal_rows(run),
+        "trips": sections.trip_rows(run),
+        "mix": sections.action_mix(run),
+        "symbols": list(dict.fromkeys(run.bars["symbol"].tolist())),
+        "notes": [str(note) for note in run.data.get("notes", [])],
+        "checks": [_check(item) for item in run.summary.get("checks", [])],
+        "settings": list(sections.flat_settings(run.settings)),
+        "versions": list(sections.flat_settings(run.versions)),
+        "limit": sections.MAX_ROWS,
+        "has_exposure": len(run.exposure["session"]) > 0,
+    }
+
+
+def _facts(run: Run) -> list[tuple[str, str]]:
+    days, data = run.equity["session"], run.data
+    fill = run.settings.get("venue", {}).get("fill", "")
+    listed = ", ".join(str(symbol) for symbol in data.get("symbols", [])[:12])
+    more = len(data.get("symbols", [])) - 12
+    facts = [
+        ("Symbols", listed + (f" and {more} more" if more > 0 else "")),
+        ("Period", f"{days[0]} to {days[-1]}, {len(days) - 1:,} bars"),
+        ("Agent", str(run.summary.get("agent") or run.summary.get("checkpoint") or "")),
+        ("Seed", str(run.summary.get("seed", ""))),
+        ("Starting capital", "$" + shown(float(run.equity["agent"][0]), "money")),
+        ("Costs", str(run.summary.get("costs", ""))),
+        ("Fills", str(run.summary.get("fill") or FILL_RULES.get(fill, ""))),
+        ("Prices", f"{data.get('source', '')} ({data.get('price_basis', 'raw')})"),
+        ("Data hash", str(data.get("digest", ""))[:16]),
+    ]
+    return [(name, text) for name, text in facts if text]
+
+
+def _verdict(run: Run, accounts: Mapping[str, Mapping[str, Any]]) -> str:
+    conventions = run.metrics.get("conventions", {})
+    rival = accounts.get(conventions.get("benchmark", ""), {})
+    ours, theirs = accounts["agent"].get("total_return"), rival.get("total_return")
+    if ours is None:
+        return ""
+    text = f"The agent returned {percent(ours)}"
+    if theirs is not None:
+        name = plain_name(conventions["benchmark"]).lower()
+        text += f", {name} {percent(theirs)}, over the same bars and at the same costs"
+    # The word edge needs counted trials, many seeds and a memoryless twin; one backtest has none.
+    return text + ". One backtest is no evidence of an edge."
+
+
+def _cards(run: Run, accounts: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+    rival = accounts.get(run.metrics.get("conventions", {}).get("benchmark", ""), {})
+    cards = []
+    for key in CARDS:
+        metric = BY_KEY[key]
+        cards.append(
+            {
+                "name": metric.name,
+                "value": shown(accounts["agent"].get(key), metric.unit),
+                "rival": shown(rival.get(key), metric.unit),
+            }
+        )
+    return cards
+
+
+def _check(item: Any) -> dict[str, Any]:
+    # A check is text, or a mapping of name, passed and text.
+    if isinstance(item, Mapping):
+        text = str(item.get("text", ""))
+        return {"name": str(item.get("name", "")), "passed": item.get("passed"), "text": text}
+    return {"name": "", "passed": None, "text": str(item)}
+
+
+def _heat(value: float | None) -> str:
+    # Five steps either way; 8 % in a month is the strongest.
+    if value is None or round(value, 4) == 0:
+        return ""
+    step = min(5, 1 + int(abs(value) / 0.02))
+    return f"{'up' if value > 0 else 'down'}{step}"
+
+
+def _safe_json(content: Any) -> str:
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def _policy(scripts: list[str]) -> str:
+    hashes = [
+        base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts
+    ]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _text(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")

@@ -1,0 +1,151 @@
+"""A run folder made from a seeded random walk: a market, an account that trades it, baselines."""
+
+from pathlib import Path
+
+import numpy as np
+
+from engine.account import Account, Conventions
+from engine.metrics import summarise
+from engine.report.folder import RunFolder, stacked
+from engine.round_trips import Events, Fills
+
+SYMBOLS = ("AAPL", "GOOG", "IBM", "MSFT")
+CASH = 100_000.0
+SLIPPAGE, RATE = 0.0005, 0.001
+
+
+def sessions(count):
+    """Return weekdays from 2010-01-04 on."""
+    days = np.arange("2010-01-04", "2022-01-01", dtype="datetime64[D]")
+    return days[np.is_busday(days)][:count]
+
+
+def market(days, rng):
+    """Return raw open, high, low, close (T, N), traded, and the split of the first symbol."""
+    shape = (len(days), len(SYMBOLS))
+    steps = 0.0004 + 0.012 * rng.standard_t(5, shape) / np.sqrt(5 / 3)
+    steps += 0.006 * rng.standard_normal((len(days), 1))
+    close = np.array([210.0, 310.0, 130.0, 30.0]) * np.exp(np.cumsum(steps, axis=0))
+    split = np.ones(shape)
+    split[len(days) // 2, 0] = 7.0
+    close /= np.cumprod(split, axis=0)
+    before = np.vstack([close[:1], close[:-1]]) / split
+    opened = before * np.exp(0.004 * rng.standard_normal(shape))
+    wick = 1 + 0.006 * rng.random(shape)
+    high, low = np.maximum(opened, close) * wick, np.minimum(opened, close) / wick
+    traded = np.ones(shape, dtype=bool)
+    traded[: len(days) // 6, 1] = False  # listed late
+    traded[100, 2] = False  # a day without a bar
+    return opened, high, low, close, traded, split
+
+
+def account(days, prices, wanted):
+    """Trade `wanted` (T, N) weights, decided at each close, filled at the next open."""
+    opened, _, _, close, traded, split = prices
+    cash, qty = CASH, np.zeros(len(SYMBOLS))
+    equity, weights, rows, last = [CASH], [np.zeros(len(SYMBOLS))], [], close[0]
+    for t in range(1, len(days)):
+        qty = qty * split[t]
+        last = last / split[t]
+        for n in range(len(SYMBOLS)):
+            target = np.trunc(wanted[t - 1, n] * equity[-1] / last[n]) if traded[t, n] else qty[n]
+            change = target - qty[n]
+            if abs(change) * last[n] < 0.02 * equity[-1]:
+                continue
+            price = opened[t, n] * (1 + SLIPPAGE * np.sign(change))
+            fee = RATE * abs(change) * price
+            slippage = abs(change * opened[t, n]) * SLIPPAGE
+            cash -= change * price + fee
+            qty[n] = target
+            rows.append((days[t], SYMBOLS[n], change, price, fee, slippage))
+        last = np.where(traded[t], close[t], last)
+        equity.append(cash + float(qty @ last))
+        weights.append(qty * last / equity[-1])
+    names = ("session", "symbol", "qty", "price", "fee", "slippage")
+    columns = zip(*rows, strict=True) if rows else [[]] * 6
+    trades = {name: np.array(column) for name, column in zip(names, columns, strict=True)}
+    trades["session"] = trades["session"].astype("datetime64[D]")
+    return np.array(equity), np.array(weights), trades
+
+
+def wishes(days, rng):
+    """Return what a restless agent wants: (T, N) weights, 0 or a quarter, kept for weeks."""
+    held = rng.random((len(days) // 12 + 1, len(SYMBOLS))) < 0.6
+    return np.repeat(held, 12, axis=0)[: len(days)] * 0.25
+
+
+def write(path: Path, count: int = 760, seed: int = 11, title: str = "Demo agent on four stocks"):
+    """Write the whole run folder and return its path."""
+    rng = np.random.default_rng(seed)
+    days = sessions(count)
+    prices = market(days, rng)
+    wanted = wishes(days, rng)
+    plans = {
+        "agent": wanted,
+        "flat": np.zeros_like(wanted),
+        "buy_and_hold": np.full_like(wanted, 0.24),
+        "equal_weight_monthly": np.full_like(wanted, 0.2),
+        "sma_cross": wishes(days, rng),
+        "momentum_12_1": wishes(days, rng) * 1.2,
+        "random": wishes(days, rng),
+    }
+    done = {name: account(days, prices, plan) for name, plan in plans.items()}
+    opened, high, low, close, traded, split = prices
+    event = split != 1
+    events = stacked(days, SYMBOLS, event, split=split, dividend=0.0)
+    accounts = {
+        name: Account(equity, abs(held).sum(1), held.sum(1), Fills.from_columns(trades))
+        for name, (equity, held, trades) in done.items()
+    }
+    agent = accounts.pop("agent")
+    metrics = summarise(days, agent, accounts, Events.from_columns(events), Conventions())
+    held = done["agent"][1]
+    refused = rng.random(wanted.shape) < 0.012
+    why = np.where(
+        rng.random(wanted.shape) < 0.7,
+        "cut or refused: more than the buying power at acceptance",
+        "kept: the symbol did not trade in this session",
+    )
+    keep = np.vstack([np.zeros((1, 4), dtype=bool), wanted[1:] == wanted[:-1]])
+    RunFolder(path).write(
+        settings={
+            "name": "demo",
+            "data": {"source": "sample", "symbols": list(SYMBOLS), "calendar": "XNYS"},
+            "venue": {"fill": "open", "account": "margin", "leverage": 2.0},
+            "costs": {"rate": RATE, "slippage_bps": 5.0},
+            "backtest": {"cash": CASH},
+        },
+        versions={"python": "3.11.7", "numpy": np.__version__, "barwise": "0.1.0"},
+        data={
+            "digest": "5f2c" * 16,
+            "symbols": list(SYMBOLS),
+            "start": days[0],
+            "end": days[-1],
+            "price_basis": "raw",
+            "source": "made from a random walk",
+            "notes": [f"AAPL: split 7 for 1 on {days[count // 2]}", "IBM: 1 session without a bar"],
+        },
+        metrics=metrics,
+        summary={
+            "name": "demo",
+            "title": title,
+            "agent": "ppo-lstm, 64 units, 4a1f09",
+            "seed": 7,
+            "costs": "0.1 % of value and 5 bps slippage per side",
+            "fill": "market orders at the next open",
+            "warnings": [],
+            "checks": [
+                {"name": "look-ahead", "passed": True, "text": "200 dates, no decision moved"},
+                "parity with the plain replay: equal",
+            ],
+        },
+        equity={"session": days} | {name: curve for name, (curve, _, _) in done.items()},
+        exposure={"session": days, "gross": abs(held).sum(1), "net": held.sum(1)}
+        | {symbol: held[:, n] for n, symbol in enumerate(SYMBOLS)},
+        bars=stacked(days, SYMBOLS, traded, open=opened, high=high, low=low, close=close, traded=1),
+        trades=done["agent"][2],
+        events=events,
+        refusals=stacked(days, SYMBOLS, refused, reason=why, qty=-37.0),
+        actions=stacked(days, SYMBOLS, exposure=wanted * 4, keep=keep, target=wanted, reasons=""),
+    )
+    return path

@@ -1,0 +1,80 @@
+"""Open the report in headless Chromium: charts drawn, no complaint, no request to outside."""
+
+import pytest
+
+from engine.report.page import write_page
+from tests import made_up_run
+from tests.packaging import browser
+
+pytestmark = pytest.mark.skipif(browser.find() is None, reason="no Chromium is installed")
+
+PAINTED = """[...document.querySelectorAll(".chart")].map((chart) =>
+  Math.max(0, ...[...chart.querySelectorAll("canvas")].map((canvas) => {
+    if (!canvas.width || !canvas.height) return 0;
+    const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+    let painted = 0;
+    for (let i = 3; i < pixels.length; i += 4) painted += pixels[i] > 0;
+    return painted;
+  })))"""
+OVERHANG = "document.documentElement.scrollWidth - window.innerWidth"
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    return write_page(made_up_run.write(tmp_path_factory.mktemp("run") / "demo"))
+
+
+@pytest.fixture
+def tab(tmp_path):
+    with browser.page(tmp_path / "profile") as page:
+        yield page
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, False)])
+def test_page_draws_every_chart_without_complaint_request_or_sideways_scroll(
+    tab, report, width, dark
+):
+    tab.open(report.as_uri(), width=width, dark=dark)
+    painted = tab.value(PAINTED)
+    assert len(painted) == 4
+    assert min(painted) > 1000, painted
+    assert tab.complaints() == []
+    assert set(tab.requests()) == {report.as_uri()}
+    assert tab.value(OVERHANG) <= 0
+    ground = tab.value("getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(14, 17, 22)") == dark
+
+
+def test_controls_answer_to_the_keyboard_alone(tab, report):
+    tab.open(report.as_uri())
+    tab.value("document.querySelector('#curves button').focus()")
+    press(tab, "Enter", "\r")
+    assert tab.value("document.querySelector('#curves button').ariaPressed") == "false"
+    tab.value("document.querySelector('.metrics summary').focus()")
+    press(tab, "Enter", "\r")
+    assert tab.value("document.querySelector('.metrics details').open") is True
+    tab.value("document.querySelector('#symbol').focus()")
+    press(tab, "ArrowDown")
+    assert tab.value("document.querySelector('#symbol').value") != "AAPL"
+    press(tab, "Tab")
+    assert tab.value("document.activeElement.tagName") == "BUTTON"
+    assert min(tab.value(PAINTED)) > 1000
+    assert tab.complaints() == []
+
+
+def test_request_to_outside_would_be_noticed(tab, report, tmp_path):
+    text = report.read_text(encoding="utf-8")
+    planted = tmp_path / "planted.html"
+    planted.write_text(
+        text.replace("</main>", '<img src="http://127.0.0.1:9/x.png"></main>'), encoding="utf-8"
+    )
+    tab.open(planted.as_uri())
+    assert any("Content Security Policy" in text for text in tab.complaints())
+
+
+def press(tab, key, text=""):
+    """Press and release one key."""
+    codes = {"Enter": 13, "Tab": 9, "ArrowDown": 40}
+    common = {"key": key, "code": key, "windowsVirtualKeyCode": codes[key]}
+    tab.ask("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", text=text, **common)
+    tab.ask("Input.dispatchKeyEvent", type="keyUp", **common)
