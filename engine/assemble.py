@@ -1,14 +1,15 @@
 """From judged tables to Bars: the outer join of several symbols on one list of sessions."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from engine import adjustment, clock, jumps, rows
+from engine import adjustment, clock, factors, jumps, rows
 from engine.bars import CLOSE, VOLUME, Bars, PriceBasis, last_bars
 from engine.errors import DataError
-from engine.findings import Finding, refuse
+from engine.findings import refuse, several
 from engine.tables import Table
 
 
@@ -63,41 +64,42 @@ def bars(
     )
 
 
-def closed_days(table: Table, calendar: str) -> np.ndarray:
-    """Find the rows on days the exchange was closed. Shapes: (k,) indices."""
-    known = table.days[~np.isnat(table.days)]
-    if calendar == "none" or len(known) == 0:
-        return np.array([], dtype=np.int64)
-    open_days = clock.sessions(calendar, known.min(), known.max())
-    return np.where(~np.isin(table.days, open_days) & ~np.isnat(table.days))[0]
-
-
-def closed_finding(table: Table, calendar: str) -> list[Finding]:
-    """Name the rows on closed days, if there are any."""
-    at = closed_days(table, calendar)
-    if len(at) == 0:
-        return []
-    message = f"{calendar} was closed on {table.days[at[0]]}"
-    return [rows.found(table, "closed_day", at, message, column="date")]
-
-
 def _series(table: Table, basis: PriceBasis, calendar: str) -> _Series:
     findings = rows.judge(table)
     refuse(findings)
     _refuse_intraday(table)
-    refuse(closed_finding(table, calendar))
+    refuse(rows.closed_finding(table, calendar))
     identical, _ = rows.copies(table)
     table = table.take(~identical)
-    notes = [f.text() for f in findings]
-    happened = adjustment.of_table(table, basis)
-    known = table.adjusted is not None and bool(
-        (happened.split != 1).any() or happened.dividend.any()
-    )
-    if basis == "raw" and not known:
+    happened, known, notes = _events(table, basis)
+    if basis == "raw":
         notes += [
-            j.text(table.symbol) for j in jumps.suspects(table.days, table.ohlcv, happened.split)
+            f"{table.symbol} {j.day}: {j.text()}"
+            for j in jumps.suspects(table.days, table.ohlcv, happened.split)
+            if not known[j.index]
         ]
-    return _Series(table.symbol, table.days, table.ohlcv, happened, (*notes, *happened.notes))
+    notes = [f.text() for f in findings] + notes
+    return _Series(table.symbol, table.days, table.ohlcv, happened, tuple(notes))
+
+
+def _events(table: Table, basis: PriceBasis) -> tuple[adjustment.Events, np.ndarray, list[str]]:
+    # The events, which bars they are known to cover, and what to note.
+    close = table.ohlcv[:, CLOSE]
+    beside = table.lean and basis == "raw"
+    told = factors.beside(Path(table.file), table.days, close) if beside else None
+    if told is not None:
+        other = np.where(told.owner[1:] != told.owner[:-1])[0] + 1
+        notes = [
+            f"{table.symbol}: bars before {table.days[t]} belong to another security that had the "
+            "same ticker; use data.start or data.end to keep one"
+            for t in other
+        ]
+        return told.events, told.known, notes
+    events = adjustment.of_table(table, basis)
+    informed = table.adjusted is not None and bool(
+        (events.split != 1).any() or events.dividend.any()
+    )
+    return events, np.full(len(close), informed), list(events.notes)
 
 
 def _refuse_intraday(table: Table) -> None:
@@ -119,17 +121,24 @@ def _sessions(series: list[_Series], calendar: str) -> np.ndarray:
 def _missing(one: _Series, sessions: np.ndarray) -> list[str]:
     inside = sessions[(sessions >= one.days[0]) & (sessions <= one.days[-1])]
     absent = np.setdiff1d(inside, one.days)
+    silent = np.diff(np.searchsorted(inside, one.days)) - 1
     if len(absent) == 0:
         return []
     shown = ", ".join(str(d) for d in absent[:5]) + (", ..." if len(absent) > 5 else "")
-    return [f"{one.symbol}: no bar on {len(absent):,} sessions ({shown}); taken as not traded"]
+    notes = [f"{one.symbol}: no bar on {several(len(absent), 'session')} ({shown}); not traded"]
+    notes += [
+        f"{one.symbol}: no bar for {silent[t]:,} sessions before {one.days[t + 1]}; renamed, or another "
+        "company with that ticker"
+        for t in np.where(silent >= jumps.HOLE)[0]
+    ]
+    return notes
 
 
 def _drop_empty(ohlcv: np.ndarray, symbols: list[str]) -> list[str]:
     empty = ohlcv[:, :, VOLUME] == 0
     ohlcv[empty] = np.nan
     return [
-        f"{symbol}: {count:,} bars of volume 0; taken as not traded"
+        f"{symbol}: {several(int(count), 'bar')} of volume 0; not traded"
         for symbol, count in zip(symbols, empty.sum(axis=0), strict=True)
         if count
     ]

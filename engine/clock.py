@@ -5,6 +5,7 @@ dates (datetime64[D]); closing times are UTC. A day past the last known session 
 simply "closed".
 """
 
+import warnings
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Protocol
@@ -68,8 +69,16 @@ def sessions(calendar: str, start: date | np.datetime64, end: date | np.datetime
     Raises: DataError where `end` lies past the last day the calendar knows.
     """
     first, last = as_day(start), as_day(end)
-    days, _ = _known(calendar, first, last)
+    days = _known(calendar, first, last)[0]
     return days[np.searchsorted(days, first) : np.searchsorted(days, last, side="right")]
+
+
+def opens_at(sessions_on: np.ndarray, calendar: str) -> np.ndarray:
+    """Return when each session opens. Shapes: (T,) in and out. Units: datetime64[s] in UTC.
+
+    Raises: DataError where a date is not a session of the calendar.
+    """
+    return _hours(sessions_on, calendar, 1)
 
 
 def closes_at(sessions_on: np.ndarray, calendar: str) -> np.ndarray:
@@ -79,20 +88,11 @@ def closes_at(sessions_on: np.ndarray, calendar: str) -> np.ndarray:
     For calendar "none" a date is complete when it is over in UTC; the true close is not known.
     Raises: DataError where a date is not a session of the calendar.
     """
-    asked = np.asarray(sessions_on, dtype="datetime64[D]")
     if calendar == "none":
-        return (asked + 1).astype("datetime64[s]")
-    if asked.size == 0:
-        return asked.astype("datetime64[s]")
-    days, closes = _known(calendar, asked.min(), asked.max())
-    where = np.minimum(np.searchsorted(days, asked), len(days) - 1)
-    wrong = days[where] != asked
-    if wrong.any():
-        raise DataError(
-            f"{asked[wrong][0]} is not a session of {calendar}; "
-            'remove the row or set calendar = "none"'
+        return np.asarray(
+            (np.asarray(sessions_on, dtype="datetime64[D]") + 1).astype("datetime64[s]")
         )
-    return closes[where]
+    return _hours(sessions_on, calendar, 2)
 
 
 def is_session(day: date | np.datetime64, calendar: str) -> bool:
@@ -125,9 +125,23 @@ def as_day(day: date | np.datetime64) -> np.datetime64:
     return np.datetime64(str(day)[:10], "D")
 
 
-def _known(
-    calendar: str, first: np.datetime64, last: np.datetime64
-) -> tuple[np.ndarray, np.ndarray]:
+def _hours(sessions_on: np.ndarray, calendar: str, column: int) -> np.ndarray:
+    asked = np.asarray(sessions_on, dtype="datetime64[D]")
+    if asked.size == 0:
+        return asked.astype("datetime64[s]")
+    known = _known(calendar, asked.min(), asked.max())
+    days = known[0]
+    where = np.minimum(np.searchsorted(days, asked), len(days) - 1)
+    wrong = days[where] != asked
+    if wrong.any():
+        raise DataError(
+            f"{asked[wrong][0]} is not a session of {calendar}; "
+            'remove the row or set calendar = "none"'
+        )
+    return np.asarray(known[column][where])
+
+
+def _known(calendar: str, first: np.datetime64, last: np.datetime64) -> tuple[np.ndarray, ...]:
     if calendar not in CALENDARS:
         raise DataError(
             f'expected a calendar of {CALENDARS}, found "{calendar}"; it lists no sessions'
@@ -142,12 +156,16 @@ def _known(
 
 
 @lru_cache(maxsize=8)
-def _build(calendar: str, start: str, end: str) -> tuple[np.ndarray, np.ndarray]:
+def _build(calendar: str, start: str, end: str) -> tuple[np.ndarray, ...]:
     import exchange_calendars
 
     try:
-        table = exchange_calendars.get_calendar(calendar, start=start, end=end)
+        with warnings.catch_warnings():
+            # The library uses what pandas 3.1 deprecates; nothing a user could act on.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            table = exchange_calendars.get_calendar(calendar, start=start, end=end)
     except ValueError as error:
         raise DataError(f"{calendar} has no sessions from {start} to {end}: {error}") from error
-    closes = table.closes.dt.tz_localize(None).to_numpy().astype("datetime64[s]")
-    return table.sessions.to_numpy().astype("datetime64[D]"), closes
+    hours = (x.dt.tz_localize(None).to_numpy() for x in (table.opens, table.closes))
+    days = table.sessions.to_numpy().astype("datetime64[D]")
+    return days, *(x.astype("datetime64[s]") for x in hours)

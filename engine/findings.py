@@ -51,9 +51,15 @@ class Finding:
 
     def text(self) -> str:
         """Say it in one line: where, what, how often, remedy."""
-        more = f" (and {self.count - 1:,} more such places)" if self.count > 1 else ""
+        told = self.count == 1 or f"{self.count:,} " in self.message
+        more = "" if told else f" (and {several(self.count - 1, 'more such place')})"
         symbol = f" {self.symbol}:" if self.symbol else ""
         return f"{self.where}:{symbol} {self.message}{more}; {self.remedy}"
+
+
+def several(n: int, noun: str) -> str:
+    """Count things in words: 1 day, 2 days, 1,000 days."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def refuse(findings: list[Finding]) -> None:

@@ -8,10 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.adjustment import simple_ratio
 from engine.bars import CLOSE, OPEN
 
-NEAR = 0.035  # how near to a simple ratio the overnight step must be, relative
+HOLE = 20  # sessions; a longer silence may end with another company
+NEAR = 0.035  # how near to a split ratio the overnight step must be, relative
+LEAST = 0.18  # log of the smallest step looked at; 5:4 is 0.22
+USUAL = np.array(
+    [1.25, 4 / 3, 1.5, 2.5, *range(2, 11), 12, 15, 20, 25, 30, 40, 50, 100]
+    + [1 / n for n in (*range(2, 11), 12, 15, 20, 25, 30, 40, 50, 100)]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +34,10 @@ class Jump:
         """How many times the price fell (below 1: rose)."""
         return self.before / self.after
 
-    def text(self, symbol: str) -> str:
+    def text(self) -> str:
         """Say it in one line."""
         return (
-            f"{symbol} {self.day}: price goes from {self.before:g} to {self.after:g} overnight, "
+            f"price goes from {self.before:g} to {self.after:g} overnight, "
             f"a factor of {self.factor:.3f}, near a split of {ratio_text(self.ratio)} that no "
             "event lists"
         )
@@ -42,16 +47,16 @@ def suspects(days: np.ndarray, ohlcv: np.ndarray, split: np.ndarray) -> list[Jum
     """List the overnight steps that look like an unadjusted split.
 
     Shapes: `days` (n,), `ohlcv` (n, 5), `split` (n,), over bars that traded.
-    Asked of a suspect: no split on its date; a step of 20 % or more, near a simple ratio, open and
+    Asked of a suspect: no split on its date; a step near a ratio that splits have, open and
     close agreeing on it; and far outside what the surrounding sessions did.
     """
     opens, closes = ohlcv[:, OPEN], ohlcv[:, CLOSE]
     overnight = np.log(closes[:-1] / opens[1:])
     daily = np.log(closes[:-1] / closes[1:])
     found = []
-    for t in np.where((np.abs(overnight) > 0.2) & (split[1:] == 1.0))[0]:
-        ratio = simple_ratio(float(np.exp(overnight[t])), NEAR)
-        if ratio is None or abs(daily[t] - np.log(ratio)) > 0.2:
+    for t in np.where((np.abs(overnight) > LEAST) & (split[1:] == 1.0))[0]:
+        ratio = float(USUAL[np.argmin(np.abs(np.log(USUAL) - overnight[t]))])
+        if abs(np.exp(overnight[t]) / ratio - 1) > NEAR or abs(daily[t] - np.log(ratio)) > 0.2:
             continue
         near = np.abs(daily[max(0, t - 20) : t + 21])
         if abs(overnight[t]) > 5 * np.median(near):

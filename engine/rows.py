@@ -7,12 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
+from engine import clock
 from engine.bars import CLOSE, HIGH, LOW, OPEN
 from engine.findings import CLEAN_REMEDY, Finding
 from engine.tables import FIELDS, Table
 
 ROUNDING = 1e-6  # relative; vendors store prices as 32-bit floats or with six decimals
+HALF_ADJUSTED = 0.02  # share of bars with close outside [low, high] that is no accident
 _PRICES = (OPEN, HIGH, LOW, CLOSE)
+_CLAMP_REMEDY = "mend the row, or clamp on request with `barwise data clean --clamp`"
+_HALF_REMEDY = (
+    "close is adjusted and open, high, low are not: get a file that adjusts all four, or none"
+)
 
 
 def judge(table: Table) -> list[Finding]:
@@ -42,6 +48,24 @@ def copies(table: Table) -> tuple[np.ndarray, np.ndarray]:
         conflict[row] = bool(earlier) and key not in earlier
         earlier.add(key)
     return identical, conflict
+
+
+def closed_days(table: Table, calendar: str) -> np.ndarray:
+    """Find the rows on days the exchange was closed. Shapes: (k,) indices."""
+    known = table.days[~np.isnat(table.days)]
+    if calendar == "none" or len(known) == 0:
+        return np.array([], dtype=np.int64)
+    open_days = clock.sessions(calendar, known.min(), known.max())
+    return np.where(~np.isin(table.days, open_days) & ~np.isnat(table.days))[0]
+
+
+def closed_finding(table: Table, calendar: str) -> list[Finding]:
+    """Name the rows on closed days, if there are any."""
+    at = closed_days(table, calendar)
+    if len(at) == 0:
+        return []
+    message = f"{calendar} was closed on {table.days[at[0]]}"
+    return [found(table, "closed_day", at, message, column="date")]
 
 
 def contents(table: Table) -> np.ndarray:
@@ -137,7 +161,8 @@ def _range(table: Table) -> list[Finding]:
         message = f"expected open and close within [low, high] = [{l_:g}, {h:g}], "
         message += f"found open {o:g}, close {c:g}"
         value = f"{o if field == 'open' else c:g}"
-        remedy = "mend the row, or clamp on request with `barwise data clean --clamp`"
+        half = len(beyond) > HALF_ADJUSTED * len(table.lines)
+        remedy = _HALF_REMEDY if half else _CLAMP_REMEDY
         findings.append(
             found(table, "outside_range", beyond, message, column=field, value=value, remedy=remedy)
         )

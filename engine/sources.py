@@ -6,15 +6,18 @@ Loading is strict: nothing is repaired, nothing is guessed.
 `synthetic` makes a market from a seed (engine.synthetic).
 """
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from pydantic import BaseModel, Field, model_validator
 
 from engine import assemble, sheets, synthetic, tables
-from engine.bars import Bars, PriceBasis
+from engine.bars import Bars, PriceBasis, last_bars
 from engine.errors import DataError
+from engine.jumps import HOLE
 from engine.synthetic import SyntheticSettings
 
 SAMPLE = Path(__file__).parent / "sample" / "stocks.csv.gz"
@@ -66,11 +69,24 @@ def load(settings: DataSettings) -> Bars:
 
     Raises: DataError naming file, row, column, value and remedy.
     """
-    bars = _load_whole(settings).between(settings.start, settings.end)
+    whole = _load_whole(settings)
+    bars = _end_before_holes(whole, whole.between(settings.start, settings.end))
     if len(bars.sessions) == 0 or not bars.traded.any():
         asked = f"{settings.start or 'the first day'} to {settings.end or 'the last day'}"
         raise DataError(f"{bars.source}: no bar from {asked}; change data.start and data.end")
     return bars
+
+
+def _end_before_holes(whole: Bars, bars: Bars) -> Bars:
+    # A range that ends inside a hole ends the symbol: what comes after may be another company.
+    ended = bars.ended.copy()
+    silent = last_bars(bars.sessions, bars.traded) if len(bars.sessions) else ended
+    for n in np.where(np.isnat(ended) & ~np.isnat(silent))[0]:
+        days = whole.sessions[whole.traded[:, n]]
+        again = days[days > silent[n]]
+        if again.size == 0 or whole.index_of(again[0]) - whole.index_of(silent[n]) > HOLE:
+            ended[n] = silent[n]
+    return replace(bars, ended=ended)
 
 
 def _load_whole(settings: DataSettings) -> Bars:

@@ -88,8 +88,18 @@ def read(path: Path, symbol: str | None = None) -> tuple[Table, ...]:
     return from_sheet(sheets.read(path), symbol or sheets.stem(path))
 
 
+def symbol_of(path: Path) -> str:
+    """Tell whose prices a file holds by its name: AAPL.csv, AAPL_2012-1-1.csv, aapl/20140609_trade.zip."""
+    if re.match(r"^\d{8}_", path.name):
+        return path.parent.name.upper()
+    return re.split(r"_(?=\d)", sheets.stem(path))[0]
+
+
 def from_sheet(sheet: sheets.Sheet, symbol: str) -> tuple[Table, ...]:
     """Turn the cells of a file into tables, one per symbol, in order of first appearance."""
+    if "bid open" in sheet.columns:
+        sides = (from_sheet(_side(sheet, side), f"{symbol} {side}") for side in ("bid", "ask"))
+        return tuple(table for tables in sides for table in tables)
     roles = _roles(sheet)
     if len(sheet.lines) == 0:
         raise DataError(f"{sheet.file}: the file has a header and no rows; download it again")
@@ -118,8 +128,19 @@ def from_sheet(sheet: sheets.Sheet, symbol: str) -> tuple[Table, ...]:
     return _by_symbol(whole, np.array(sheet.columns[roles["symbol"]], dtype=str))
 
 
+def _side(sheet: sheets.Sheet, side: str) -> sheets.Sheet:
+    # One side of a quote file: its four prices, its size as volume.
+    names = {"time": "time", f"{side} size": "volume"} | {f"{side} {p}": p for p in FIELDS[:4]}
+    return replace(sheet, columns={new: sheet.columns[old] for old, new in names.items()})
+
+
 def _roles(sheet: sheets.Sheet) -> dict[str, str]:
     roles: dict[str, str] = {}
+    if all(re.fullmatch(r"[-+.\d: ]*", name) for name in sheet.columns):
+        raise DataError(
+            f"{sheet.file}, line 1: expected column names (Date, Open, High, Low, Close, Volume), "
+            f"found numbers: {', '.join(sheet.columns)}; write a header line"
+        )
     for name in sheet.columns:
         role = _ROLE.get(re.sub(r"[^a-z]", "", name.lower()))
         if role is None:
