@@ -49,7 +49,7 @@ class Book:
 
     Shapes: `cash` and `fees` (B,), the rest (B, N). Units: dollars, signed shares; `basis`
     average entry price (0 when flat), `mark` last raw close (0 before the first), `since` bars
-    since the last fill (0 = this bar, -1 = never), `fees` dollars paid so far.
+    since the last fill (0 = this one, -1 = never), `fees` dollars paid so far.
     """
 
     cash: np.ndarray
@@ -71,6 +71,14 @@ class Book:
             since=np.full(shape, -1, dtype=np.int64),
             fees=np.zeros(books),
         )
+
+    def restart(self, where: np.ndarray, cash: float | np.ndarray) -> None:
+        """Start the books in `where` (B,) anew with `cash`, as if nothing had been."""
+        fresh = type(self).start(cash, *self.qty.shape)
+        for item in fields(self):
+            new, old = getattr(fresh, item.name), getattr(self, item.name)
+            mask = where if old.ndim == 1 else where[:, None]
+            setattr(self, item.name, np.where(mask, new, old))
 
     def value(self) -> np.ndarray:
         """Return the value of each position at its mark: (B, N) dollars, negative when short."""

@@ -154,6 +154,21 @@ def buying_power(book: Book, pending: Orders | None, settings: VenueSettings) ->
     return power
 
 
+def granted(qty: np.ndarray, ask: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Return which orders the buying power covers: (B, N); sales first, then buys, by symbol.
+
+    Shapes: `free` (B,). An order that is not covered leaves its part to the next.
+    """
+    covered: np.ndarray = qty == 0
+    free = free * (1.0 + DUST)
+    for side in (qty < 0, qty > 0):
+        for n in np.flatnonzero(side.any(axis=0)):
+            fits = side[:, n] & (ask[:, n] <= free)
+            free = free - np.where(fits, ask[:, n], 0.0)
+            covered[:, n] |= fits
+    return covered
+
+
 def affordable(cash: np.ndarray, qty: np.ndarray, price: np.ndarray, fee: np.ndarray) -> np.ndarray:
     """Return which fills the cash pays for: (B, N); sales first, then buys in symbol order.
 

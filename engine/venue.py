@@ -22,6 +22,7 @@ from engine.market import (
     apply_fills,
     buying_power,
     fill_price,
+    granted,
     needed,
     opening,
     unusable,
@@ -123,11 +124,10 @@ class SimVenue:
             outcome.split_cash = apply_split(self.book, self.pending, row.split)
         if self.settings.pay_dividends and row.dividend.any():
             outcome.dividends = pay_dividend(self.book, row.dividend)
-        book = self.book
-        book.since += book.since >= 0
+        self.book.since += self.book.since >= 0
         if self._waiting and self.settings.fill != "same_close":
             self._fill(row, outcome)
-        np.copyto(book.mark, row.close, where=row.traded)
+        np.copyto(self.book.mark, row.close, where=row.traded)
         if self._waiting:
             self._expire(row, outcome)
         if row.ended.any():
@@ -142,12 +142,7 @@ class SimVenue:
 
     def reset(self, where: np.ndarray, cash: float | np.ndarray) -> None:
         """Start some books anew with `cash`; `where` (B,)."""
-        fresh = Book.start(cash, *self.shape)
-        self.book.cash = np.where(where, fresh.cash, self.book.cash)
-        self.book.fees = np.where(where, 0.0, self.book.fees)
-        for name in ("qty", "basis", "mark", "since"):
-            now = getattr(self.book, name)
-            setattr(self.book, name, np.where(where[:, None], getattr(fresh, name), now))
+        self.book.restart(where, cash)
         self._ended = self._ended & ~where[:, None]
         self._priced = np.broadcast_to(self._priced, self.shape) & ~where[:, None]
         self._clear(np.broadcast_to(where[:, None], self.shape))
@@ -180,6 +175,8 @@ class SimVenue:
         bad = sent & (orders.kind == NONE)
         if (orders.kind > MARKET).any() or not np.isfinite(orders.qty).all() or bad.any():
             mark(refused, sent & unusable(orders), Reason.BAD_ORDER)
+        if self.settings.fill == "same_close":  # which knows no path for limits and stops
+            mark(refused, sent & (orders.kind > MARKET), Reason.BAD_ORDER)
         fraction = sent & (orders.qty != np.rint(orders.qty))
         if fraction.any():
             short = self.book.qty + orders.qty < -DUST
@@ -190,19 +187,14 @@ class SimVenue:
         ruined = book.equity() <= 0
         if ruined.any():
             mark(refused, accepted & ruined[:, None], Reason.RUINED)
+            accepted = accepted & ~ruined[:, None]
         if self.settings.account == "cash":
             return
         waiting = self.pending if self._waiting else None
-        free = buying_power(book, waiting, self.settings) * (1.0 + DUST)
-        ask = np.where(accepted, needed(orders, book, self.settings), 0.0)
-        if (ask.sum(axis=-1) <= free).all():
-            return
-        for side in (orders.qty < 0, orders.qty > 0):
-            for n in np.flatnonzero((accepted & side).any(axis=0)):
-                turn = accepted[:, n] & side[:, n]
-                fits = turn & (ask[:, n] <= free)
-                free = free - np.where(fits, ask[:, n], 0.0)
-                mark(refused[:, n], turn & ~fits, Reason.BUYING_POWER)
+        free = buying_power(book, waiting, self.settings)
+        ask = needed(orders, book, self.settings)
+        if ((ask * accepted).sum(axis=-1) > free).any():
+            mark(refused, accepted & ~granted(orders.qty, ask, free), Reason.BUYING_POWER)
 
     def _accept(self, orders: Orders, taken: np.ndarray) -> None:
         if not self._waiting and taken.all():

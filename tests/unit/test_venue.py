@@ -147,6 +147,28 @@ def test_reset_forgets_that_a_symbol_was_delisted():
     assert sim.submit(market(1))[0, 0] == 0
 
 
+def test_one_row_serves_every_book():
+    rows = walk(9, 40, 1, 2, gaps=0.2)
+    sims = [venue(books=3, symbols=2), venue(symbols=2)]
+    rng = np.random.default_rng(9)
+    for row in rows:
+        seen = [sim.advance(row) for sim in sims]
+        assert np.array_equal(seen[0].filled, np.repeat(seen[1].filled, 3, axis=0))
+        orders = random_orders(rng, sims[1].book, (1, 2))
+        fields = ("qty", "kind", "limit", "stop", "day")
+        sims[0].submit(Orders(*(np.repeat(getattr(orders, n), 3, axis=0) for n in fields)))
+        sims[1].submit(orders)
+    assert (sims[0].book.equity() == sims[1].book.equity()[0]).all()
+    sims[0].reset(np.array([True, False, False]), 10_000.0)
+    assert sims[0].book.equity()[0] == 10_000.0
+
+
+def test_market_that_fills_at_the_close_just_seen_takes_market_orders_only():
+    sim = venue(fill="same_close")
+    sim.advance(session(10.0))
+    assert sim.submit(special(LIMIT, 5, limit=9.0))[0, 0] == Reason.BAD_ORDER
+
+
 def test_restored_venue_goes_on_bit_for_bit():
     rows, rng = walk(3, 30, 2, 3, gaps=0.2), np.random.default_rng(0)
     wishes = rng.integers(-20, 20, (30, 2, 3)).astype(float)
