@@ -203,6 +203,7 @@
         position: qty > 0 ? "belowBar" : "aboveBar",
         shape: qty > 0 ? "arrowUp" : "arrowDown",
         color: colour(qty > 0 ? "--up" : "--down"),
+        size: one.fills.length > 60 ? 0.6 : 1,
       }));
       const splits = one.splits.map(([day, ratio]) => ({
         time: run.days[day], position: "inBar", shape: "circle", color: colour("--c1"), text: "split " + (ratio < 1 ? "1:" + Number((1 / ratio).toPrecision(4)) : ratio + ":1"),

@@ -23,6 +23,7 @@ from engine.report.formats import percent, plain_name, shown
 HERE = Path(__file__).parent
 LIBRARY = HERE / "vendor" / "lightweight-charts.standalone.production.js"
 CARDS = ("total_return", "sharpe", "max_drawdown", "turnover")
+BASES = {"raw": "as traded", "split": "split-adjusted", "total": "total-return"}
 FILL_RULES = {
     "open": "decided after the close, filled at the next open",
     "next_close": "decided after the close, filled at the next close",
@@ -54,7 +55,7 @@ def render(run: Run) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    room.globals.update(percent=percent, heat=_heat)
+    room.globals.update(percent=percent, points=_points, heat=_heat)
     scripts = [LIBRARY.read_text(encoding="utf-8"), _text("page.js")]
     return room.get_template("page.html.j2").render(
         **_content(run),
@@ -97,18 +98,19 @@ def _content(run: Run) -> dict[str, Any]:
 
 def _facts(run: Run) -> list[tuple[str, str]]:
     days, data = run.equity["session"], run.data
-    fill = run.settings.get("venue", {}).get("fill", "")
+    basis = str(data.get("price_basis", ""))
+    fill, seed = run.settings.get("venue", {}).get("fill", ""), run.summary.get("seed")
     listed = ", ".join(str(symbol) for symbol in data.get("symbols", [])[:12])
     more = len(data.get("symbols", [])) - 12
     facts = [
         ("Symbols", listed + (f" and {more} more" if more > 0 else "")),
         ("Period", f"{days[0]} to {days[-1]}, {len(days) - 1:,} bars"),
         ("Agent", str(run.summary.get("agent") or run.summary.get("checkpoint") or "")),
-        ("Seed", str(run.summary.get("seed", ""))),
+        ("Seed", "" if seed is None else str(seed)),
         ("Starting capital", "$" + shown(float(run.equity["agent"][0]), "money")),
         ("Costs", str(run.summary.get("costs", ""))),
         ("Fills", str(run.summary.get("fill") or FILL_RULES.get(fill, ""))),
-        ("Prices", f"{data.get('source', '')} ({data.get('price_basis', 'raw')})"),
+        ("Prices", f"{data.get('source', '')}, {BASES.get(basis, basis)}".lstrip(", ")),
         ("Data hash", str(data.get("digest", ""))[:16]),
     ]
     return [(name, text) for name, text in facts if text]
@@ -157,6 +159,10 @@ def _heat(value: float | None) -> str:
         return ""
     step = min(5, 1 + int(abs(value) / 0.02))
     return f"{'up' if value > 0 else 'down'}{step}"
+
+
+def _points(value: float | None) -> str:
+    return "n/a" if value is None else percent(value).removesuffix("\u00a0%")
 
 
 def _safe_json(content: Any) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from engine.metrics import BY_KEY
 from engine.report.cautions import cautions
-from engine.report.folder import Run
+from engine.report.folder import Run, RunFolder
 from engine.report.formats import plain_name, shown
 from engine.report.sections import accounts
 
@@ -27,10 +27,14 @@ COLUMNS = {
 WIDTH = 100
 
 
-def print_run(run: Run, page: Path | None = None, console: "Console | None" = None) -> None:
-    """Print the table, the warnings, and where the page lies. Fits 100 columns."""
+def print_run(folder: Path, console: "Console | None" = None) -> None:
+    """Print the table of a run folder, its warnings, and where its page lies. Fits 100 columns.
+
+    Raises: DataError when the folder is not a run folder or a file in it is broken.
+    """
     from rich.text import Text
 
+    run, page = RunFolder(folder).read(), folder / "report.html"
     console = console or _console()
     days = run.equity["session"]
     title = run.summary.get("title") or run.summary.get("name") or run.path.name
@@ -40,7 +44,7 @@ def print_run(run: Run, page: Path | None = None, console: "Console | None" = No
         style = "bold red" if caution.grave else "yellow"
         console.print(Text.assemble(("! ", style), caution.text))
     console.print(Text("Paper trading only, no promise of profit."))
-    if page is not None:
+    if page.is_file():
         # A path is one word: wrapped, it could not be clicked or copied.
         console.print(Text(f"Report: {page}"), soft_wrap=True)
 

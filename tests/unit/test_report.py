@@ -355,14 +355,14 @@ def test_vendored_charts_are_unchanged_and_their_notice_is_on_the_page(page):
 # The terminal ----------------------------------------------------------------------------------
 
 
-def printed(run, path=None):
+def printed(folder):
     console = Console(width=100, file=io.StringIO())
-    print_run(run, path, console)
+    print_run(folder, console)
     return console.file.getvalue()
 
 
-def test_terminal_table_fits_a_hundred_columns_and_shows_every_account(folder):
-    lines = printed(RunFolder(folder).read(), folder / "report.html").splitlines()
+def test_terminal_table_fits_a_hundred_columns_and_shows_every_account(folder, page):
+    lines = printed(folder).splitlines()
     table = [line for line in lines if not line.startswith("Report: ")]
     assert max(map(len, table)) <= 100
     assert "\u2026" not in "".join(table)
@@ -373,5 +373,5 @@ def test_terminal_table_fits_a_hundred_columns_and_shows_every_account(folder):
 
 
 def test_terminal_prints_markup_in_names_as_text(tmp_path):
-    text = printed(small(tmp_path, summary={"title": "[red]x[/nothing]"}).read())
+    text = printed(small(tmp_path, summary={"title": "[red]x[/nothing]"}).path)
     assert "[red]x[/nothing]" in text
