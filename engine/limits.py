@@ -201,7 +201,9 @@ def check_orders(
     cuts = np.zeros(qty.shape, dtype=np.int32)
     bound = _levels(np.where(grows, after, base * worth), ~grows, base * worth, limits, cuts)
     allowed = np.where(worth > 0, bound / np.where(worth > 0, worth, 1.0) - base, 0.0)
-    over = grows & (np.abs(bound - after) > DUST)
+    # Only books with an open order: a batch beside them must not change what another book may do.
+    concerned = grows & open_qty.any(axis=-1, keepdims=True)
+    over = concerned & (np.abs(bound - after) > DUST)
     reasons |= np.where(over, cuts, np.int32(0))
     cut = np.where(over, allowed, qty)
     return np.where(np.sign(cut) == np.sign(qty), cut, 0.0), reasons

@@ -16,7 +16,13 @@ from engine.errors import SettingsError
 from engine.limits import Limits
 from engine.orders import Sizing
 from engine.policy import ActionSpace
-from engine.settings_agent import MemoryRule, NetworkSettings, RewardSettings, TrainSettings, window_of
+from engine.settings_agent import (
+    MemoryRule,
+    NetworkSettings,
+    RewardSettings,
+    TrainSettings,
+    window_of,
+)
 from engine.sources import DataSettings
 from engine.venue import VenueSettings
 
@@ -25,12 +31,17 @@ class ObservationSettings(BaseModel, frozen=True, extra="forbid"):
     """What the agent sees."""
 
     features: tuple[str, ...] = Field(
-        ("preset:guide",), min_length=1, description="market inputs: names, presets, module:function"
+        ("preset:guide",),
+        min_length=1,
+        description="market inputs: names, presets, module:function",
     )
     book: tuple[str, ...] = Field(
-        ("position", "unrealised", "cash", "bars_since_trade"), description="book inputs; may be empty"
+        ("position", "unrealised", "cash", "bars_since_trade"),
+        description="book inputs; may be empty",
     )
-    scaler: Literal["standard", "none"] = Field("standard", description="fitted on training bars only")
+    scaler: Literal["standard", "none"] = Field(
+        "standard", description="fitted on training bars only"
+    )
     clip: float = Field(5.0, gt=0, description="limit on a scaled market input, both sides")
 
 
@@ -92,6 +103,7 @@ class BacktestSettings(BaseModel, frozen=True, extra="forbid"):
     allocation: float | None = Field(
         None, gt=0, le=1, description="sleeve of one symbol, fraction of equity; default 1/N"
     )
+    strategy: str = Field("buy_and_hold", description="baseline that runs where no checkpoint is given")
     baselines: tuple[str, ...] = Field(
         ("flat", "buy_and_hold", "equal_weight_monthly", "sma_cross", "momentum_12_1", "random"),
         description="policies that do not learn, run beside the agent",
@@ -101,7 +113,9 @@ class BacktestSettings(BaseModel, frozen=True, extra="forbid"):
 class Settings(BaseModel, frozen=True, extra="forbid"):
     """Everything one run is made from."""
 
-    name: str = Field("run", pattern=r"^[A-Za-z0-9_.-]+$", description="first part of the run folder")
+    name: str = Field(
+        "run", pattern=r"^[A-Za-z0-9_.-]+$", description="first part of the run folder"
+    )
     runs_dir: str = Field("runs", description="where run folders are written")
     data: DataSettings = DataSettings()
     split: SplitSettings = SplitSettings()
@@ -143,7 +157,9 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     key, sep, text = override.partition("=")
     parts = key.strip().split(".")
     if not sep or not all(parts):
-        raise SettingsError(f'--set {override}: expected key.path=value, for example train.gamma=0.98')
+        raise SettingsError(
+            f"--set {override}: expected key.path=value, for example train.gamma=0.98"
+        )
     node = tree
     for part in parts[:-1]:
         node = node.setdefault(part, {})
@@ -164,7 +180,11 @@ def _explain(item: Any, where: str) -> str:
     path = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(item["loc"][-1]), _keys_beside(item["loc"]), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(_keys_beside(item['loc']))}"
+        hint = (
+            f"did you mean {near[0]}?"
+            if near
+            else f"known keys: {', '.join(_keys_beside(item['loc']))}"
+        )
         return f"{where}: unknown key {path}; {hint}"
     found = item.get("input")
     shown = f", found {found!r}" if not isinstance(found, dict) else ""

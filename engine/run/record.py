@@ -4,13 +4,18 @@ The same recorder fits the environment, the plain replay and Backtrader, so that
 compared field by field. Books: 1.
 """
 
+import hashlib
 from typing import Any
 
 import numpy as np
 
 from engine.bars import MarketRow
+from engine.journal import Journal
+from engine.reasons import explain
 from engine.trader import Decision, Trader
 from engine.venue import Book, Orders, Outcome, Venue
+
+FLUSH = 250  # bars kept back before they are written to the journal
 
 FIELDS = (
     "market", "book", "memory", "exposure", "keep", "target", "reasons", "order_qty",
@@ -24,9 +29,10 @@ class Recorder:
     Shapes: (N, .) or (N,) for a row; `cash` and `equity` are scalars.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Journal | None = None, symbols: tuple[str, ...] = ()) -> None:
         self.sessions: list[np.datetime64] = []
         self.rows: list[dict[str, Any]] = []
+        self._journal, self._symbols, self._written = journal, symbols, 0
 
     def watch(self, trader: Trader, venue: Venue) -> "WatchedVenue":
         """Follow both; use the returned venue in place of the one given."""
@@ -57,7 +63,17 @@ class Recorder:
         kept = [row for row in self.rows if "exposure" in row]
         return {name: np.stack([row[name] for row in kept]) for name in FIELDS if kept}
 
+    def flush(self) -> None:
+        """Write the rows that are complete to the journal, the last one included."""
+        if self._journal is not None:
+            for at in range(self._written, len(self.rows)):
+                _enter(self._journal, str(self.sessions[at]), self.rows[at], self._symbols)
+            self._written = len(self.rows)
+            self._journal.commit()
+
     def _open(self, session: np.datetime64, book: Book) -> None:
+        if len(self.rows) - self._written >= FLUSH:
+            self.flush()
         self.sessions.append(session.astype("datetime64[D]"))
         self.rows.append({})
         for name in ("qty", "mark", "cash"):
@@ -80,6 +96,26 @@ class Recorder:
 
     def _note(self, name: str, array: np.ndarray) -> None:
         self.rows[-1][name] = np.array(array[0])
+
+
+def _enter(journal: Journal, session: str, row: dict[str, Any], symbols: tuple[str, ...]) -> None:
+    # One entry a bar for the account, one for the decision, one for each fill and refusal.
+    account = {"cash": float(row["cash"]), "equity": float(row["equity"])}
+    journal.append("account", session, account | {"qty": row["qty"].tolist()})
+    for n, symbol in enumerate(symbols):
+        for kind in ("filled", "settled"):
+            if row[kind][n]:
+                price = row["price"][n] if kind == "filled" else row["mark"][n]
+                body = {"symbol": symbol, "qty": float(row[kind][n]), "price": float(price)}
+                journal.append(kind, session, body | {"fee": float(row["fee"][n])})
+        if row["refused"][n]:
+            why = explain(row["refused"][n])
+            journal.append("refused", session, {"symbol": symbol, "why": why})
+    if "exposure" in row:
+        seen = (row["market"], row["book"], row["memory"])
+        digest = hashlib.sha256(b"".join(array.tobytes() for array in seen)).hexdigest()
+        names = ("exposure", "keep", "target", "order_qty", "reasons")
+        journal.append("decision", session, {n: row[n].tolist() for n in names} | {"seen": digest})
 
 
 class WatchedVenue:

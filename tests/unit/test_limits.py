@@ -239,3 +239,15 @@ def test_reducing_order_passes_while_others_wait():
     qty, reasons = checked([-50.0, 0.0], held=[90.0, 0.0], waiting=[0.0, 70.0])
     assert qty[0].tolist() == [-50.0, 0.0]
     assert not reasons.any()
+
+
+def test_open_order_of_one_book_changes_nothing_in_another():
+    # Book 1 sells 66 of its first symbol to pay for 14 of its second; book 0 has an open order.
+    held = np.array([[100.0, 100.0], [500.0, 500.0]])
+    qty = np.array([[0.0, 10.0], [-66.0, 14.0]])
+    price, equity = np.full((2, 2), 10.0), np.array([10_000.0, 10_000.0])
+    still = np.array([[5.0, 0.0], [0.0, 0.0]])
+    alone, _ = check_orders(qty, held, np.zeros((2, 2)), price, equity, Limits())
+    beside, _ = check_orders(qty, held, still, price, equity, Limits())
+    assert alone[1].tolist() == [-66.0, 14.0]
+    assert beside[1].tolist() == [-66.0, 14.0]

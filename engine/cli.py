@@ -1,0 +1,185 @@
+"""The command line: `barwise ...`. Heavy imports stay inside commands, so that help is instant.
+
+Exit codes: 0 done, 1 the run failed, 2 wrong use. With --json one object goes to stdout and
+everything else to stderr.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine import VERSION
+from engine.errors import TradingError, UsageError
+from engine.ownership import require_own_packages
+
+app = typer.Typer(
+    name="barwise",
+    help="Train an LSTM trading agent, backtest it, and read an honest report. Paper trading only.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Look at market data, check it, clean it.", no_args_is_help=True)
+check_app = typer.Typer(help="Prove a configuration: parity, look-ahead.", no_args_is_help=True)
+config_app = typer.Typer(help="Settings.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(check_app, name="check")
+app.add_typer(config_app, name="config")
+
+Config = Annotated[str, typer.Argument(help="Settings file, or the name of one in configs/.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a key: --set train.gamma=0.98")
+]
+Checkpoint = Annotated[Path, typer.Option("--checkpoint", help="Checkpoint folder.")]
+MaybeCheckpoint = Annotated[
+    Path | None, typer.Option("--checkpoint", help="Checkpoint folder; baselines alone without.")
+]
+
+
+def main() -> None:
+    """Run the command line and leave with the right exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; return its exit code."""
+    try:
+        require_own_packages()
+        app(args=arguments)
+    except SystemExit as done:  # typer leaves this way, with 2 for wrong use
+        return done.code if isinstance(done.code, int) else 1
+    except UsageError as error:
+        typer.echo(f"error: {error}", err=True)
+        return 2
+    except TradingError as error:
+        typer.echo(f"error: {error}", err=True)
+        return 1
+    return 0
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"barwise {VERSION}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(overrides: Overrides = None, json: Json = False) -> None:
+    """Train a small agent on bundled real prices, backtest it on untouched years, write a report."""
+    from engine.run.commands import run_demo
+
+    _finish(run_demo(tuple(overrides or ()), json), json)
+
+
+@app.command()
+def train(config: Config, overrides: Overrides = None, json: Json = False) -> None:
+    """Train an agent; the best checkpoint by validation score is kept in the run folder."""
+    from engine.run.commands import run_train
+
+    _finish(run_train(config, tuple(overrides or ()), json), json)
+
+
+@app.command()
+def backtest(
+    config: Config,
+    checkpoint: MaybeCheckpoint = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Backtest a checkpoint on the test dates through Backtrader, beside the baselines."""
+    from engine.run.commands import run_backtest
+
+    _finish(run_backtest(config, checkpoint, tuple(overrides or ()), json), json)
+
+
+@app.command()
+def report(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    json: Json = False,
+) -> None:
+    """Write the report page of a run folder again and print its table."""
+    from engine.run.commands import run_report
+
+    _finish(run_report(run_folder, json), json)
+
+
+@data_app.command("list")
+def data_list(json: Json = False) -> None:
+    """List the data that comes with barwise, and the sources."""
+    from engine.run.data_commands import list_data
+
+    _finish(list_data(json), json)
+
+
+@data_app.command("check")
+def data_check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files or folders.")],
+    json: Json = False,
+) -> None:
+    """Print every defect found in market data files; exit code 1 when there is an error."""
+    from engine.run.data_commands import check_data
+
+    _finish(check_data(files, json), json)
+
+
+@data_app.command("clean")
+def data_clean(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to repair.")],
+    out: Annotated[Path, typer.Option("--out", help="Where the repaired copy goes.")],
+    clamp: Annotated[
+        bool, typer.Option(help="Also widen high and low to hold open and close.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Write a repaired copy of a file and list every repair."""
+    from engine.run.data_commands import clean_data
+
+    _finish(clean_data(file, out, clamp, json), json)
+
+
+@check_app.command("parity")
+def check_parity(
+    config: Config, checkpoint: Checkpoint, overrides: Overrides = None, json: Json = False
+) -> None:
+    """Prove that environment, plain replay and Backtrader make the same decisions."""
+    from engine.run.commands import run_parity
+
+    _finish(run_parity(config, checkpoint, tuple(overrides or ()), json), json)
+
+
+@check_app.command("lookahead")
+def check_lookahead(
+    config: Config,
+    checkpoint: MaybeCheckpoint = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Prove that no future bar moves an earlier observation, memory or action."""
+    from engine.run.commands import run_lookahead
+
+    _finish(run_lookahead(config, checkpoint, tuple(overrides or ()), json), json)
+
+
+@config_app.command("show")
+def config_show(config: Config, overrides: Overrides = None, json: Json = False) -> None:
+    """Print the settings as they are after defaults and overrides."""
+    from engine.run.commands import show_config
+
+    _finish(show_config(config, tuple(overrides or ()), json), json)
+
+
+def _finish(result: dict[str, object], as_json: bool) -> None:
+    # A command returns one object; its own exit code, if not 0, is in `exit_code`.
+    code = int(str(result.pop("exit_code", 0)))
+    if as_json:
+        from json import dumps
+
+        typer.echo(dumps(result, indent=2, default=str))
+    raise typer.Exit(code)

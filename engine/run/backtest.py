@@ -1,0 +1,86 @@
+"""A backtest: AgentStrategy in Backtrader on the simulated venue, and baselines beside it."""
+
+from collections.abc import Callable
+
+from engine.bars import Bars
+from engine.features import FeatureSet
+from engine.observation import Scaler
+from engine.run.record import Recorder
+from engine.run.replay import replay
+from engine.settings import Settings
+from engine.trader import Trader, TraderSpec
+from engine.venue import SimVenue
+
+
+def through_backtrader(
+    bars: Bars,
+    trader: Trader,
+    venue: SimVenue,
+    first: int,
+    last: int,
+    recorder: Recorder | None = None,
+) -> Recorder:
+    """Run AgentStrategy over the bars `first` to `last`; bars before them prime the trader."""
+    import backtrader as bt
+
+    from brokers.bridge import VenueBroker
+    from brokers.feed import add_feeds
+    from strategies.agent import AgentStrategy
+
+    recorder = recorder or Recorder()
+    if first:
+        trader.prime(bars.between(None, bars.sessions[first - 1]))
+    tested = bars.between(bars.sessions[first], bars.sessions[last])
+    cerebro = bt.Cerebro(runonce=False, stdstats=False)
+    cerebro.setbroker(VenueBroker(recorder.watch(trader, venue), tested))
+    add_feeds(cerebro, tested)
+    cerebro.addstrategy(AgentStrategy, trader=trader)
+    cerebro.run()
+    trader.observer = None
+    return recorder
+
+
+def run_baselines(
+    settings: Settings,
+    bars: Bars,
+    first: int,
+    last: int,
+    turnover: float,
+    done: Callable[[str], None] = lambda name: None,
+) -> dict[str, Recorder]:
+    """Replay every baseline of the settings through the same trader, venue, limits and costs.
+
+    Units: `turnover` of the agent, fraction of the book traded a bar; `random` matches it.
+    """
+    records = {}
+    for name in settings.backtest.baselines:
+        trader = baseline_trader(settings, name, bars, turnover)
+        records[name] = replay(trader, new_venue(settings, bars), bars, first, last)
+        done(name)
+    return records
+
+
+def baseline_trader(settings: Settings, name: str, bars: Bars, turnover: float) -> Trader:
+    """Return a trader with the policy of one baseline under the settings' limits and costs."""
+    from strategies.baselines import make
+
+    baseline = make(name, len(bars.symbols), turnover, settings.train.seed)
+    features = FeatureSet(baseline.features)
+    spec = TraderSpec(
+        features=features,
+        scaler=Scaler.none(len(features), clip=1e9),
+        book_inputs=baseline.book_inputs,
+        action=baseline.action,
+        limits=settings.limits,
+        sizing=settings.sizing,
+        costs=settings.costs,
+        venue=settings.venue,
+        allocation=1.0 / len(bars.symbols),
+    )
+    return Trader(spec, baseline.policy, len(bars.symbols))
+
+
+def new_venue(settings: Settings, bars: Bars) -> SimVenue:
+    """Return a simulated venue with the settings' cash, costs and rules."""
+    shape = (1, len(bars.symbols))
+    return SimVenue(settings.backtest.cash, shape, settings.costs, settings.venue)

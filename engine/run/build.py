@@ -1,0 +1,149 @@
+"""Build the parts of a run from settings or from a checkpoint: one place, so all runs agree."""
+
+from pathlib import Path
+
+import numpy as np
+
+from engine import clock
+from engine.bars import Bars
+from engine.checkpoint import CheckpointInfo
+from engine.errors import CheckpointError, DataError, SettingsError
+from engine.features import FeatureSet
+from engine.observation import Scaler
+from engine.run.replay import span
+from engine.settings import Settings, load
+from engine.sources import load as load_bars
+from engine.trader import TraderSpec
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def find_settings(config: str, overrides: tuple[str, ...] = ()) -> Settings:
+    """Load a settings file by path, or by name from configs/.
+
+    Raises: SettingsError listing the names that exist.
+    """
+    path = Path(config)
+    if path.suffix == ".toml" or path.exists():
+        return load(path, overrides)
+    folders = [ROOT / "configs", ROOT / "engine" / "_configs"]
+    for folder in folders:
+        if (folder / f"{config}.toml").exists():
+            return load(folder / f"{config}.toml", overrides)
+    known = sorted(p.stem for folder in folders if folder.is_dir() for p in folder.glob("*.toml"))
+    raise SettingsError(f"no settings file {config}; give a path, or one of: {', '.join(known)}")
+
+
+def bars_of(settings: Settings) -> Bars:
+    """Load the bars that the settings name."""
+    return load_bars(settings.data)
+
+
+def dates(bars: Bars, settings: Settings, part: str) -> tuple[int, int]:
+    """Return first and last bar index of `train`, `validation` or `test`.
+
+    Raises: DataError when fewer than two sessions remain.
+    """
+    chosen = getattr(settings.split, part)
+    first, last = span(bars, chosen.start, chosen.end)
+    if last - first < 1:
+        raise DataError(
+            f"split.{part} from {chosen.start} to {chosen.end} holds {max(last - first + 1, 0)} "
+            f"sessions; the data has {bars.sessions[0]} to {bars.sessions[-1]}: change split.{part}"
+        )
+    return first, last
+
+
+def new_spec(settings: Settings, bars: Bars, allocation: float) -> TraderSpec:
+    """Build the decision settings of a new agent; the scaler sees training dates only."""
+    features = FeatureSet(settings.observation.features)
+    return TraderSpec(
+        features=features,
+        scaler=fit_scaler(settings, bars, features),
+        book_inputs=settings.observation.book,
+        action=settings.agent.action,
+        limits=settings.limits,
+        sizing=settings.sizing,
+        costs=settings.costs,
+        venue=settings.venue,
+        allocation=allocation,
+        burn_in=settings.agent.burn_in,
+    )
+
+
+def fit_scaler(settings: Settings, bars: Bars, features: FeatureSet) -> Scaler:
+    """Fit the scaler on the rows of the training dates, or return the one that does nothing."""
+    clip = settings.observation.clip
+    if settings.observation.scaler == "none":
+        return Scaler.none(len(features), clip)
+    first, last = dates(bars, settings, "train")
+    rows, ready = features.history(bars)
+    inside = np.zeros_like(ready)
+    inside[first : last + 1] = ready[first : last + 1]
+    if not inside.any():
+        raise DataError(
+            f"no feature row exists in split.train: {features.lookback} bars of lookback are "
+            f"needed before the first one, found {last + 1} sessions; start the data earlier"
+        )
+    return Scaler.fit(rows, inside, clip)
+
+
+def spec_of(info: CheckpointInfo, settings: Settings, symbols: int) -> TraderSpec:
+    """Build the decision settings of a trained agent for the market that the settings describe.
+
+    What the agent sees and how it acts comes from the checkpoint; limits, costs and venue come
+    from the settings. Raises: CheckpointError when the settings ask for another agent.
+    """
+    _require_same_agent(info, settings)
+    return TraderSpec(
+        features=FeatureSet(info.features),
+        scaler=info.frozen_scaler(),
+        book_inputs=info.book,
+        action=info.action,
+        limits=settings.limits,
+        sizing=settings.sizing,
+        costs=settings.costs,
+        venue=settings.venue,
+        allocation=settings.backtest.allocation or 1.0 / symbols,
+        burn_in=info.burn_in,
+    )
+
+
+def _require_same_agent(info: CheckpointInfo, settings: Settings) -> None:
+    # Only what the file says itself is compared: a file without [agent] takes any checkpoint.
+    observation, agent = settings.observation, settings.agent
+    names = tuple(FeatureSet(info.features).names)
+    asked: list[tuple[str, object, object]] = [
+        ("limits.allow_short", settings.limits.allow_short, info.limits.allow_short)
+    ]
+    if "observation" in settings.model_fields_set:
+        wanted = tuple(FeatureSet(observation.features).names)
+        asked += [("observation.features", wanted, names)]
+        asked += [("observation.book", observation.book, info.book)]
+    if "agent" in settings.model_fields_set:
+        asked += [
+            ("agent.memory", agent.memory, info.memory),
+            ("agent.burn_in", agent.burn_in, info.burn_in),
+            ("agent.action", agent.action, info.action),
+            ("agent.network", agent.network, info.network),
+        ]
+    for key, expected, found in asked:
+        if expected != found:
+            raise CheckpointError(
+                f"{key}: the settings say {expected}, the checkpoint was trained with {found}; "
+                "use the settings it was trained with, or train again"
+            )
+
+
+def new_run_folder(settings: Settings) -> Path:
+    """Create `runs/<name>-<time>`; a second run in the same second gets a number."""
+    stamp = clock.now().strftime("%Y%m%d-%H%M%S")
+    for number in range(1, 1000):
+        suffix = "" if number == 1 else f"-{number}"
+        folder = Path(settings.runs_dir) / f"{settings.name}-{stamp}{suffix}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise DataError(f"{settings.runs_dir}: could not create a new run folder; clean it up")

@@ -1,0 +1,163 @@
+"""What each command does, from settings to result; `engine.cli` only parses words."""
+
+from pathlib import Path
+from typing import Any
+
+from engine.errors import UsageError
+from engine.report.folder import RunFolder
+from engine.run.build import bars_of, dates, find_settings, new_run_folder
+from engine.run.console import progress, say
+from engine.run.evaluation import evaluate
+from engine.settings import Settings
+from engine.settings_text import as_toml
+
+Result = dict[str, Any]
+
+
+def run_demo(overrides: tuple[str, ...], as_json: bool) -> Result:
+    """Train on the bundled prices, backtest the best checkpoint on untouched years, report."""
+    settings = find_settings("demo", overrides)
+    folder = new_run_folder(settings)
+    say("barwise demo: real prices of 2000-2013, no network, no account, paper trading only")
+    trained = _train(settings, folder)
+    result = _backtest(settings, Path(str(trained["checkpoint"])), folder, as_json)
+    return trained | result
+
+
+def run_train(config: str, overrides: tuple[str, ...], as_json: bool) -> Result:
+    """Train an agent; print where the best checkpoint is."""
+    settings = find_settings(config, overrides)
+    trained = _train(settings, new_run_folder(settings))
+    if not as_json:
+        score = trained["validation_score"]
+        _print(f"best checkpoint {trained['checkpoint']} (validation score {score:.3f})")
+    return trained
+
+
+def run_backtest(
+    config: str, checkpoint: Path | None, overrides: tuple[str, ...], as_json: bool
+) -> Result:
+    """Backtest on the test dates, write the run folder and the page, print the table."""
+    settings = find_settings(config, overrides)
+    return _backtest(settings, checkpoint, new_run_folder(settings), as_json)
+
+
+def run_report(folder: Path, as_json: bool) -> Result:
+    """Write the page of a run folder again."""
+    return _show(folder, as_json)
+
+
+def run_parity(config: str, checkpoint: Path, overrides: tuple[str, ...], as_json: bool) -> Result:
+    """Compare environment, replay and Backtrader on the test dates."""
+    from engine.run.parity import check_parity
+
+    settings = find_settings(config, overrides)
+    bars = bars_of(settings)
+    spec, policy = _deployed(settings, checkpoint, len(bars.symbols))
+    first, last = dates(bars, settings, "test")
+    found = check_parity(bars, spec, policy, first, last, settings.backtest.cash)
+    if not as_json:
+        _print(f"{found.bars} bars, {found.decisions} decisions, {found.fills} fills")
+        for item in found.differences:
+            mark = "equal" if item.largest == 0.0 else f"largest difference {item.largest:.3g}"
+            where = f", first beyond its limit on {item.bar}" if item.bar else ""
+            _print(f"  {item.paths:28} {item.field:10} {mark}{where}")
+        if not found.fills:
+            _print("note: nothing was traded, so orders and fills were not put to the test")
+        _print("parity holds" if found.equal else "PARITY DOES NOT HOLD")
+    rows = [
+        {"paths": d.paths, "field": d.field, "largest": d.largest, "within": d.within, "bar": d.bar}
+        for d in found.differences
+    ]
+    return {
+        "check": "parity",
+        "holds": found.equal,
+        "bars": found.bars,
+        "decisions": found.decisions,
+        "fills": found.fills,
+        "differences": rows,
+        "exit_code": 0 if found.equal else 1,
+    }
+
+
+def run_lookahead(
+    config: str, checkpoint: Path | None, overrides: tuple[str, ...], as_json: bool
+) -> Result:
+    """Change the future at 200 dates and look for anything earlier that moves."""
+    from engine.run.lookahead import CHANGES, check_lookahead
+    from engine.run.pipelines import pipeline_of
+
+    settings = find_settings(config, overrides)
+    bars = bars_of(settings)
+    pipeline = pipeline_of(settings, bars, checkpoint)
+    first, last = dates(bars, settings, "test")
+    with progress("look-ahead", 200 * len(CHANGES)) as show:
+        found = check_lookahead(pipeline, bars, first, last, progress=show)
+    if not as_json:
+        _print(f"{found.dates} dates, {found.changes} changed futures, {found.compared} decisions")
+        for leak in found.leaks[:20]:
+            _print(
+                f"  LEAK {leak.output} of {leak.symbol} on {leak.seen} moved when bars after "
+                f"{leak.changed_after} changed ({leak.change})"
+            )
+        _print("nothing earlier moved" if found.clean else f"{len(found.leaks)} LEAKS")
+    return {
+        "check": "lookahead",
+        "clean": found.clean,
+        "dates": found.dates,
+        "changes": found.changes,
+        "compared": found.compared,
+        "leaks": [vars_of(leak) for leak in found.leaks],
+        "exit_code": 0 if found.clean else 1,
+    }
+
+
+def show_config(config: str, overrides: tuple[str, ...], as_json: bool) -> Result:
+    """Print the merged settings."""
+    settings = find_settings(config, overrides)
+    if not as_json:
+        _print(as_toml(settings).rstrip())
+    return settings.model_dump(mode="json")
+
+
+def vars_of(record: Any) -> dict[str, Any]:
+    """Return a record with slots as a mapping."""
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}
+
+
+def _train(settings: Settings, folder: Path) -> Result:
+    from engine.run.training import train_run
+
+    say(f"run folder {folder}")
+    return train_run(settings, folder)
+
+
+def _backtest(settings: Settings, checkpoint: Path | None, folder: Path, as_json: bool) -> Result:
+    bars = bars_of(settings)
+    found = evaluate(settings, bars, checkpoint, RunFolder(folder))
+    return found | _show(folder, as_json)
+
+
+def _deployed(settings: Settings, checkpoint: Path, symbols: int) -> Any:
+    from engine.run.evaluation import deployed
+
+    if not checkpoint.is_dir():
+        raise UsageError(f"--checkpoint {checkpoint}: no such folder; `barwise train` makes one")
+    return deployed(settings, checkpoint, symbols)
+
+
+def _show(folder: Path, as_json: bool) -> Result:
+    from engine.report.page import write_page
+    from engine.report.terminal import print_run
+
+    page = write_page(folder)
+    if not as_json:
+        print_run(folder)
+    run = RunFolder(folder).read()
+    return {"run": str(folder), "page": str(page), "metrics": run.metrics, "summary": run.summary}
+
+
+def _print(text: str) -> None:
+    import typer
+
+    typer.echo(text)

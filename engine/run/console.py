@@ -1,0 +1,46 @@
+"""What a person sees while a command works: on stderr, so that stdout stays one result."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Called as work proceeds: how many units are done, and a few words."""
+
+    def __call__(self, done: int, text: str) -> None: ...
+
+
+def say(text: str) -> None:
+    """Write one line to stderr."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Progress]:
+    """Show a bar on a terminal, and about ten plain lines where there is none."""
+    if sys.stderr.isatty():
+        with _bar(title, total) as show:
+            yield show
+        return
+    every = max(total // 10, 1)
+
+    def line(done: int, text: str) -> None:
+        if done % every == 0 or done == total:
+            say(f"{title} {done}/{total} {text}")
+
+    yield line
+
+
+@contextmanager
+def _bar(title: str, total: int) -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, TextColumn("{task.fields[text]}"), console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=total, text="")
+        yield lambda done, text: bar.update(task, completed=done, text=text)
