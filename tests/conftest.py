@@ -17,3 +17,11 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test data in {folder}; set BARWISE_TEST_DATA to its folder")
     return folder
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Libraries still use what pandas 3.1 deprecates; older pandas does not know the class.
+    import pandas.errors
+
+    if hasattr(pandas.errors, "Pandas4Warning"):
+        config.addinivalue_line("filterwarnings", "ignore::pandas.errors.Pandas4Warning")
