@@ -79,8 +79,30 @@ def write(path: Path, count: int = 760, seed: int = 11, title: str = "Demo agent
     rng = np.random.default_rng(seed)
     days = sessions(count)
     prices = market(days, rng)
+    plans = plans_of(days, rng)
+    done = {name: account(days, prices, plan) for name, plan in plans.items()}
+    opened, high, low, close, traded, split = prices
+    events = stacked(days, SYMBOLS, split != 1, split=split, dividend=0.0)
+    held = done["agent"][1]
+    RunFolder(path).write(
+        **paperwork(days, title),
+        metrics=measured(days, done, events),
+        equity={"session": days} | {name: curve for name, (curve, _, _) in done.items()},
+        exposure={"session": days, "gross": abs(held).sum(1), "net": held.sum(1)}
+        | {symbol: held[:, n] for n, symbol in enumerate(SYMBOLS)},
+        bars=stacked(days, SYMBOLS, traded, open=opened, high=high, low=low, close=close, traded=1),
+        trades=done["agent"][2],
+        events=events,
+        refusals=refusals(days, rng),
+        actions=actions(days, plans["agent"]),
+    )
+    return path
+
+
+def plans_of(days, rng):
+    """Return what each account wants: (T, N) weights by name."""
     wanted = wishes(days, rng)
-    plans = {
+    return {
         "agent": wanted,
         "flat": np.zeros_like(wanted),
         "buy_and_hold": np.full_like(wanted, 0.24),
@@ -89,44 +111,56 @@ def write(path: Path, count: int = 760, seed: int = 11, title: str = "Demo agent
         "momentum_12_1": wishes(days, rng) * 1.2,
         "random": wishes(days, rng),
     }
-    done = {name: account(days, prices, plan) for name, plan in plans.items()}
-    opened, high, low, close, traded, split = prices
-    event = split != 1
-    events = stacked(days, SYMBOLS, event, split=split, dividend=0.0)
+
+
+def measured(days, done, events):
+    """Return metrics.json of every account."""
     accounts = {
         name: Account(equity, abs(held).sum(1), held.sum(1), Fills.from_columns(trades))
         for name, (equity, held, trades) in done.items()
     }
     agent = accounts.pop("agent")
-    metrics = summarise(days, agent, accounts, Events.from_columns(events), Conventions())
-    held = done["agent"][1]
-    refused = rng.random(wanted.shape) < 0.012
+    return summarise(days, agent, accounts, Events.from_columns(events), Conventions())
+
+
+def refusals(days, rng):
+    """Return a few refusals of two kinds."""
+    shape = (len(days), len(SYMBOLS))
     why = np.where(
-        rng.random(wanted.shape) < 0.7,
+        rng.random(shape) < 0.7,
         "cut or refused: more than the buying power at acceptance",
-        "kept: the symbol did not trade in this session",
+        "refused at the fill: the cash does not pay for it",
     )
-    keep = np.vstack([np.zeros((1, 4), dtype=bool), wanted[1:] == wanted[:-1]])
-    RunFolder(path).write(
-        settings={
+    return stacked(days, SYMBOLS, rng.random(shape) < 0.012, reason=why, qty=-37.0)
+
+
+def actions(days, wanted):
+    """Return the agent's wishes as it would say them: keep where nothing changes."""
+    keep = np.vstack([np.zeros((1, len(SYMBOLS)), dtype=bool), wanted[1:] == wanted[:-1]])
+    return stacked(days, SYMBOLS, exposure=wanted * 4, keep=keep, target=wanted, reasons="")
+
+
+def paperwork(days, title):
+    """Return settings, versions, data and summary."""
+    return {
+        "settings": {
             "name": "demo",
             "data": {"source": "sample", "symbols": list(SYMBOLS), "calendar": "XNYS"},
             "venue": {"fill": "open", "account": "margin", "leverage": 2.0},
-            "costs": {"rate": RATE, "slippage_bps": 5.0},
+            "costs": {"rate": RATE, "slippage_bps": 1e4 * SLIPPAGE},
             "backtest": {"cash": CASH},
         },
-        versions={"python": "3.11.7", "numpy": np.__version__, "barwise": "0.1.0"},
-        data={
+        "versions": {"python": "3.11.7", "numpy": np.__version__, "barwise": "0.1.0"},
+        "data": {
             "digest": "5f2c" * 16,
             "symbols": list(SYMBOLS),
             "start": days[0],
             "end": days[-1],
             "price_basis": "raw",
             "source": "made from a random walk",
-            "notes": [f"AAPL: split 7 for 1 on {days[count // 2]}", "IBM: 1 session without a bar"],
+            "notes": [f"AAPL: split 7 for 1 on {days[len(days) // 2]}", "IBM: 1 bar is missing"],
         },
-        metrics=metrics,
-        summary={
+        "summary": {
             "name": "demo",
             "title": title,
             "agent": "ppo-lstm, 64 units, 4a1f09",
@@ -139,13 +173,19 @@ def write(path: Path, count: int = 760, seed: int = 11, title: str = "Demo agent
                 "parity with the plain replay: equal",
             ],
         },
-        equity={"session": days} | {name: curve for name, (curve, _, _) in done.items()},
-        exposure={"session": days, "gross": abs(held).sum(1), "net": held.sum(1)}
-        | {symbol: held[:, n] for n, symbol in enumerate(SYMBOLS)},
-        bars=stacked(days, SYMBOLS, traded, open=opened, high=high, low=low, close=close, traded=1),
-        trades=done["agent"][2],
-        events=events,
-        refusals=stacked(days, SYMBOLS, refused, reason=why, qty=-37.0),
-        actions=stacked(days, SYMBOLS, exposure=wanted * 4, keep=keep, target=wanted, reasons=""),
-    )
-    return path
+    }
+
+
+FOUR_DAYS = np.array(
+    ["2020-01-30", "2020-01-31", "2020-02-28", "2021-01-04"], dtype="datetime64[D]"
+)
+
+
+def small(path, agent=(100.0, 110.0, 99.0, 108.9), **parts):
+    """Write a run of four sessions; `parts` replace or add."""
+    rival = np.array([100.0, 101.0, 102.0, 103.02])
+    agent = np.array(agent)
+    found = summarise(FOUR_DAYS, Account(agent), {"buy_and_hold": Account(rival)})
+    equity = {"session": FOUR_DAYS, "agent": agent, "buy_and_hold": rival}
+    RunFolder(path).write(**{"metrics": found, "equity": equity, "summary": {"name": "x"}, **parts})
+    return RunFolder(path)

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine import measures as m
 from engine.account import Account, Conventions
@@ -226,6 +228,18 @@ def test_dividend_counts_only_where_the_account_receives_it(paid, profit):
 def test_position_still_open_is_counted_and_not_a_round_trip():
     trips, still_open = round_trips(fills((0, "A", 10, 100), (3, "A", -4, 100)), DAYS)
     assert (trips, still_open) == ([], 1)
+
+
+@given(st.lists(st.tuples(st.integers(-9, 9), st.integers(1, 99)), min_size=1, max_size=10))
+def test_profits_of_all_trips_are_the_money_that_came_back(trades):
+    trades = [*trades, (-sum(qty for qty, _ in trades), 50)]  # flat at the end
+    rows = [(i, "A", qty, price) for i, (qty, price) in enumerate(trades)]
+    trips, still_open = round_trips(fills(*rows, fee=0.5), DAYS)
+    paid = 0.5 * sum(qty != 0 for qty, _ in trades)
+    assert still_open == 0
+    assert sum(trip.profit for trip in trips) == pytest.approx(
+        -sum(qty * price for qty, price in trades) - paid
+    )
 
 
 def test_fill_outside_the_sessions_is_refused():

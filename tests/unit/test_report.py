@@ -1,4 +1,4 @@
-"""The run folder, the page and the terminal table."""
+"""The page and the terminal table."""
 
 import base64
 import hashlib
@@ -7,23 +7,15 @@ import json
 import re
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
 from rich.console import Console
 
-from engine.account import Account
-from engine.errors import DataError
-from engine.metrics import summarise
-from engine.report.cautions import cautions
-from engine.report.charts import chart_data
-from engine.report.folder import RunFolder, atomic, stacked
-from engine.report.formats import plain_name, shown
+from engine.report.folder import RunFolder, stacked
 from engine.report.page import LIBRARY, render, write_page
-from engine.report.sections import action_mix, metric_rows, monthly, trip_rows
 from engine.report.terminal import print_run
 from tests import made_up_run
-
-DAYS = np.array(["2020-01-30", "2020-01-31", "2020-02-28", "2021-01-04"], dtype="datetime64[D]")
+from tests.made_up_run import FOUR_DAYS as DAYS
+from tests.made_up_run import small
 
 
 @pytest.fixture(scope="module")
@@ -34,217 +26,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(folder):
     return write_page(folder).read_text(encoding="utf-8")
-
-
-def small(path, agent=(100.0, 110.0, 99.0, 108.9), **parts):
-    """Write a run of four sessions; `parts` replace or add."""
-    rival = np.array([100.0, 101.0, 102.0, 103.02])
-    agent = np.array(agent)
-    found = summarise(DAYS, Account(agent), {"buy_and_hold": Account(rival)})
-    equity = {"session": DAYS, "agent": agent, "buy_and_hold": rival}
-    RunFolder(path).write(**{"metrics": found, "equity": equity, "summary": {"name": "x"}, **parts})
-    return RunFolder(path)
-
-
-# The folder ------------------------------------------------------------------------------------
-
-
-def test_tables_come_back_exactly_as_they_were_written(tmp_path):
-    equity = {"session": DAYS, "agent": np.array([0.1 + 0.2, 1 / 3, 1e-300, 5e20])}
-    bars = stacked(
-        DAYS, ["A", "B"], open=np.pi, high=4.0, low=np.nan, close=3.5, traded=[True, False]
-    )
-    run = small(tmp_path, equity=equity, bars=bars).read()
-    assert (run.equity["agent"] == equity["agent"]).all()
-    assert (run.equity["session"] == DAYS).all()
-    assert run.bars["symbol"].tolist() == ["A", "B"] * 4
-    assert run.bars["traded"].tolist() == [True, False] * 4
-    assert np.isnan(run.bars["low"]).all()
-    assert (run.bars["open"] == np.pi).all()
-
-
-def test_text_with_commas_quotes_and_lines_survives(tmp_path):
-    reason = 'more than "allowed", by far\nand twice'
-    refusals = {"session": DAYS[:1], "symbol": ["A,B"], "reason": [reason], "qty": [3.0]}
-    run = small(tmp_path, refusals=refusals).read()
-    assert (run.refusals["reason"][0], run.refusals["symbol"][0]) == (reason, "A,B")
-
-
-def test_column_named_like_a_flag_is_a_number_in_a_wide_table(tmp_path):
-    exposure = {"session": DAYS, "gross": [0.5] * 4, "net": [0.5] * 4, "keep": [0.25] * 4}
-    assert small(tmp_path, exposure=exposure).read().exposure["keep"].tolist() == [0.25] * 4
-
-
-def test_failed_write_leaves_the_old_file_and_no_other(tmp_path):
-    target = tmp_path / "equity.csv"
-    target.write_text("old")
-
-    def write_half():
-        with atomic(target) as file:
-            file.write("half")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_half()
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("equity.csv", "old")]
-
-
-def test_unknown_part_missing_column_and_unequal_lengths_are_refused(tmp_path):
-    folder = RunFolder(tmp_path)
-    with pytest.raises(DataError, match="no part named 'equityy'"):
-        folder.write(equityy={})
-    with pytest.raises(DataError, match="missing: agent"):
-        folder.write(equity={"session": DAYS})
-    with pytest.raises(DataError, match="of one length"):
-        folder.write(equity={"session": DAYS, "agent": [1.0]})
-    with pytest.raises(DataError, match=r"metrics\.json: cannot be written"):
-        folder.write(metrics={"sharpe": float("nan")})
-
-
-def test_broken_files_are_refused_with_file_and_place(tmp_path):
-    folder = small(tmp_path)
-    (tmp_path / "equity.csv").write_text("session,agent\n2020-01-30,1\n2020-01-31\n")
-    with pytest.raises(DataError, match=r"equity\.csv, row 3"):
-        folder.read()
-    (tmp_path / "equity.csv").write_text("session,agent\n2020-01-30,one\n")
-    with pytest.raises(DataError, match=r"equity\.csv, column agent"):
-        folder.read()
-    (tmp_path / "equity.csv").write_text("session\n")
-    with pytest.raises(DataError, match="column agent is missing"):
-        folder.read()
-    (tmp_path / "equity.csv").write_text("session,agent\n2020-01-30,1\n")
-    (tmp_path / "metrics.json").write_text("{")
-    with pytest.raises(DataError, match=r"metrics\.json: cannot be read as JSON"):
-        folder.read()
-
-
-def test_folder_without_equity_is_not_a_run_folder(tmp_path):
-    with pytest.raises(DataError, match=r"not a run folder, equity\.csv is missing"):
-        RunFolder(tmp_path).read()
-
-
-# Cautions --------------------------------------------------------------------------------------
-
-
-def texts(run):
-    return " | ".join(caution.text for caution in cautions(run))
-
-
-def test_fills_at_the_observed_close_and_adjusted_prices_are_grave_and_first(tmp_path):
-    run = small(
-        tmp_path, settings={"venue": {"fill": "same_close"}}, data={"price_basis": "total"}
-    ).read()
-    first, second = cautions(run)[:2]
-    assert first.grave
-    assert "very close the decision was made on" in first.text
-    assert second.grave
-    assert "total-return" in second.text
-
-
-def test_curve_equal_to_a_baseline_is_named(tmp_path):
-    run = small(tmp_path, agent=(100.0, 101.0, 102.0, 103.02)).read()
-    assert "identical to: Buy and hold" in texts(run)
-
-
-def test_interrupted_run_says_what_is_missing(tmp_path):
-    assert "not complete, missing: settings, versions" in texts(small(tmp_path).read())
-
-
-def test_made_up_run_is_warned_of_its_refusals_its_length_and_its_one_seed(folder):
-    found = texts(RunFolder(folder).read())
-    for part in ("refused or cut", "bars are too few", "one run of one seed"):
-        assert part in found
-
-
-def test_warning_of_the_run_is_shown_once_and_first(tmp_path):
-    warnings = ["GOOG was delisted", "GOOG was delisted"]
-    found = cautions(small(tmp_path, summary={"warnings": warnings}).read())
-    assert found[0].text == "GOOG was delisted"
-    assert sum(caution.text == "GOOG was delisted" for caution in found) == 1
-
-
-# Sections --------------------------------------------------------------------------------------
-
-
-def test_monthly_returns_compound_inside_the_month_and_the_year(tmp_path):
-    found = monthly(small(tmp_path).read())
-    first, second = found["rows"]
-    assert (first["year"], second["year"]) == ("2020", "2021")
-    assert first["months"][0] == pytest.approx(0.10)  # 100 -> 110, the start lies in January
-    assert first["months"][1] == pytest.approx(-0.10)  # 110 -> 99
-    assert first["months"][2] is None
-    assert first["total"] == pytest.approx(-0.01)
-    assert first["rival"] == pytest.approx(0.02)
-    assert second["months"][0] == pytest.approx(0.10)
-
-
-def test_months_multiply_to_the_total_return(folder):
-    run = RunFolder(folder).read()
-    rows = monthly(run)["rows"]
-    product = np.prod([1 + value for row in rows for value in row["months"] if value is not None])
-    assert product - 1 == pytest.approx(run.metrics["agent"]["total_return"], rel=1e-12)
-
-
-def test_number_that_cannot_be_computed_is_shown_as_such_with_its_reason(tmp_path):
-    run = small(tmp_path, agent=(100.0, 100.0, 100.0, 100.0)).read()
-    row = metric_rows(run, ("sharpe",))[0]
-    assert row["cells"][0] == "n/a"
-    assert row["reasons"] == ["the returns do not vary"]
-
-
-def test_round_trips_of_the_page_are_those_of_the_metrics(folder):
-    run = RunFolder(folder).read()
-    assert len(trip_rows(run)) == run.metrics["agent"]["trades"]
-
-
-def test_action_mix_counts_keep_before_exposure(tmp_path):
-    actions = {
-        "session": DAYS,
-        "symbol": ["A"] * 4,
-        "exposure": [1.0, 1.0, 0.0, -1.0],
-        "keep": [False, True, False, False],
-        "target": [0.0] * 4,
-        "reasons": [""] * 4,
-    }
-    mix = action_mix(small(tmp_path, actions=actions).read())
-    assert dict(zip(mix["kinds"], mix["shares"]["All"], strict=True)) == {
-        "short": 0.25,
-        "flat": 0.25,
-        "long": 0.25,
-        "keep": 0.25,
-    }
-    assert mix["entropy"] == pytest.approx(2.0)
-    assert mix["changed"] == 1.0
-
-
-def test_long_histories_are_drawn_as_closes(monkeypatch, folder):
-    run = RunFolder(folder).read()
-    assert "open" in chart_data(run)["prices"][0]
-    monkeypatch.setattr("engine.report.charts.MAX_CANDLES", 100)
-    assert "open" not in chart_data(run)["prices"][0]
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "text"),
-    [
-        (None, "percent", "n/a"),
-        (0.1234, "percent", "12.3\u00a0%"),
-        (-0.00001, "percent", "0.0\u00a0%"),
-        (0.01234, "small percent", "1.23\u00a0%"),
-        (12345.678, "money", "12,346"),
-        (3.456, "money", "3.46"),
-        (4.56, "yearly", "4.6x"),
-        (12.0, "bars", "12"),
-        (1.239, "ratio", "1.24"),
-    ],
-)
-def test_numbers_are_shown_with_their_unit(value, unit, text):
-    assert shown(value, unit) == text
-
-
-def test_names_of_baselines_become_words():
-    assert plain_name("buy_and_hold") == "Buy and hold"
-    assert plain_name("AAPL only") == "AAPL only"
 
 
 # The page --------------------------------------------------------------------------------------
