@@ -7,7 +7,9 @@ Ruin (equity not above zero) is *terminated*; the end of the episode or of the d
 All books that are reset together stay in step, so episode ends fall on common steps.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -54,7 +56,7 @@ class _External:
 class BookEnv:
     """B books of N symbols over the bars `first` to `last` (indices, both inclusive).
 
-    Raises: DataError when no episode fits.
+    Raises: DataError at the first reset when no episode fits.
     """
 
     def __init__(
@@ -71,7 +73,6 @@ class BookEnv:
         self.symbols = 1 if plan.kind == "single" else panel.market.shape[1]
         self.first = first
         self.last = len(panel.bars.sessions) - 1 if last is None else last
-        self.starts = self._possible_starts()
         self.trader = Trader(spec, policy or _External(), self.symbols, plan.books)
         self.venue = SimVenue(plan.cash, (plan.books, self.symbols), spec.costs, spec.venue)
         self.at = np.zeros(plan.books, dtype=np.int64)
@@ -102,8 +103,7 @@ class BookEnv:
     def begin(self, where: np.ndarray) -> None:
         """Open flat books at the current bars of `where`; what they hold elsewhere is untouched."""
         self.venue.reset(where, self.plan.cash)
-        row = self.panel.row(self.at, self.symbol)
-        self.venue.book.mark[where] = np.where(row.traded, row.close, 0.0)[where]
+        self.venue.begin(where, self.panel.row(self.at, self.symbol))
         self.trader.reset(where)
         rows = self.panel.rank[self.at[:, None], self.symbol]
         warm = np.minimum(rows, self.spec.burn_in)
@@ -142,6 +142,24 @@ class BookEnv:
             outcome=outcome,
         )
 
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Return all state but the generator's as named arrays, enough to go on bit for bit."""
+        own = {"at": self.at, "symbol": self.symbol, "steps": self.steps, "warm": self.trader.warm}
+        held = {f"venue.{name}": array for name, array in self.venue.snapshot().items()}
+        return {
+            **{name: array.copy() for name, array in own.items()},
+            **held,
+            "next_start": np.array(self._next_start),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from a snapshot of an environment of the same shape."""
+        self.at, self.symbol = state["at"].copy(), state["symbol"].copy()
+        self.steps, self.trader.warm = state["steps"].copy(), state["warm"].copy()
+        self._next_start = int(state["next_start"])
+        held = {k.removeprefix("venue."): v for k, v in state.items() if k.startswith("venue.")}
+        self.venue.restore(held)
+
     def lead(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the burn-in rows before the current bar of every book and symbol.
 
@@ -169,6 +187,11 @@ class BookEnv:
         rows: np.ndarray = self.panel.compact[self.symbol, np.minimum(span, last)]
         return rows
 
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """Bar and symbol of every possible start, (K, 2); (K, 1) bars for portfolio books."""
+        return self._possible_starts()
+
     def _possible_starts(self) -> np.ndarray:
         # Rows of (bar, symbol): features exist, memory is burnt in, and the episode fits.
         rank, fresh = self.panel.rank[:-1], self.panel.fresh
@@ -176,7 +199,7 @@ class BookEnv:
         ready[: self.first] = False
         ready[max(self.last - self.plan.episode_steps + 1, 0) :] = False
         if self.plan.kind == "portfolio":
-            ready = ready.any(axis=1, keepdims=True)
+            ready = np.asarray(ready.any(axis=1, keepdims=True))
         found = np.argwhere(ready.T)[:, ::-1]  # one symbol after the other, in time
         if not len(found):
             sessions = self.panel.bars.sessions

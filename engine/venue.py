@@ -147,6 +147,13 @@ class SimVenue:
         self._priced = np.broadcast_to(self._priced, self.shape) & ~where[:, None]
         self._clear(np.broadcast_to(where[:, None], self.shape))
 
+    def begin(self, where: np.ndarray, row: MarketRow) -> None:
+        """Show reset books the bar they start on: marks and nothing else; `where` (B,), row (B, N)."""
+        seen = where[:, None] & row.traded
+        np.copyto(self.book.mark, row.close, where=seen)
+        self._priced = np.where(where[:, None], row.traded, self._priced)
+        self._session = np.where(where, row.session, self._session)
+
     def snapshot(self) -> dict[str, np.ndarray]:
         """Return all state as named arrays, enough to go on bit for bit."""
         own = {"ended": self._ended, "priced": self._priced, "session": self._session}

@@ -104,7 +104,7 @@ def test_sequential_starts_walk_through_one_symbol_after_the_other():
 
 def test_too_little_data_for_one_episode_is_refused_with_the_remedy():
     with pytest.raises(DataError, match=r"fewer train\.episode_steps"):
-        env_over(made_up(3, sessions=60), steps=100)
+        env_over(made_up(3, sessions=60), steps=100).reset()
 
 
 def test_rows_for_whole_sequences_are_the_rows_seen_bar_by_bar():
