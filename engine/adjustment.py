@@ -95,7 +95,7 @@ def derive(close: np.ndarray, adjusted: np.ndarray, basis: PriceBasis, where: li
                 f"{where[t]}: adjusted close over close falls by the factor {step[t]:.6f}, which "
                 "is no split; check the adjusted close of this and the previous row"
             )
-    return Events(events.split, events.dividend, tuple(notes))
+    return Events(events.split, events.dividend, (*notes, *_coarse(adjusted, where)))
 
 
 def steps(close: np.ndarray, adjusted: np.ndarray) -> np.ndarray:
@@ -164,10 +164,18 @@ def _refuse_bad(
 
 def _noise(adjusted: np.ndarray) -> np.ndarray:
     # Half a unit of the last decimal written, on this bar and on the one before it.
-    exact = (d for d in range(7) if np.allclose(adjusted, np.round(adjusted, d), 0, 1e-9))
+    exact = (d for d in range(2, 7) if np.allclose(adjusted, np.round(adjusted, d), 0, 1e-9))
     unit = 0.5 * 10.0 ** -next(exact, 7)
     before = np.concatenate([adjusted[:1], adjusted[:-1]])
     return np.asarray(STEP + unit / adjusted + unit / before)
+
+
+def _coarse(adjusted: np.ndarray, where: list[str]) -> list[str]:
+    blur = float(_noise(adjusted).max())
+    if blur < 1e-3:
+        return []
+    text = f"adjusted close is rounded so that dividends below {blur:.2%} of the price do not show"
+    return [f"{where[int(np.argmin(adjusted))]}: {text}"]
 
 
 def _distribution(step: float, dividend: float) -> str:

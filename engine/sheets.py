@@ -95,6 +95,11 @@ def _delimited(path: Path, rows: list[tuple[int, list[str]]]) -> Sheet:
     if path.name.lower().endswith(".zip") and _LEAN_ROW.match(rows[0][1][0].strip()):
         return _lean(path, rows)
     header = [cell.strip() for cell in rows[0][1]]
+    if all(re.fullmatch(r"[-+.\d: ]*", cell) for cell in header):
+        raise DataError(
+            f"{path}, line 1: expected column names (Date, Open, High, Low, Close, Volume), found "
+            f"numbers: {', '.join(header)}; write a header line"
+        )
     good, ragged = [], []
     for line, cells in rows[1:]:
         if len(cells) == len(header):

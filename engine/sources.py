@@ -123,15 +123,29 @@ def _from_path(path: Path, settings: DataSettings) -> list[tables.Table]:
             )
         only = settings.symbols[0] if len(settings.symbols) == 1 else None
         return _chosen(tables.read(path, only), settings.symbols, str(path))
-    files = {sheets.stem(f): f for f in sorted(path.iterdir()) if f.name.lower().endswith(endings)}
-    if not files:
-        raise DataError(f"{path}: the folder holds no file ending in {' or '.join(endings)}")
+    files = _by_symbol(path, endings)
     found = []
     for symbol in settings.symbols or tuple(files):
         if symbol.upper() not in files:
             raise DataError(f"{path}: no file for {symbol}; the folder holds {', '.join(files)}")
         found += _chosen(tables.read(files[symbol.upper()], symbol), (symbol,), str(path))
     return found
+
+
+def _by_symbol(folder: Path, endings: tuple[str, ...]) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for file in sorted(folder.iterdir(), key=sheets.stem):
+        if not file.name.lower().endswith(endings):
+            continue
+        symbol = sheets.stem(file)
+        if symbol in files:
+            raise DataError(
+                f"{folder}: {files[symbol].name} and {file.name} both hold {symbol}; remove one of them"
+            )
+        files[symbol] = file
+    if not files:
+        raise DataError(f"{folder}: the folder holds no file ending in {' or '.join(endings)}")
+    return files
 
 
 def _chosen(

@@ -16,7 +16,7 @@ import numpy as np
 
 from engine import sheets
 from engine.errors import DataError
-from engine.findings import CLEAN_REMEDY, Finding
+from engine.findings import CLEAN_REMEDY, Finding, refuse
 
 NEW_YORK = ZoneInfo("America/New_York")
 FIELDS = ("open", "high", "low", "close", "volume")
@@ -101,9 +101,10 @@ def from_sheet(sheet: sheets.Sheet, symbol: str) -> tuple[Table, ...]:
         sides = (from_sheet(_side(sheet, side), f"{symbol} {side}") for side in ("bid", "ask"))
         return tuple(table for tables in sides for table in tables)
     roles = _roles(sheet)
-    if len(sheet.lines) == 0:
-        raise DataError(f"{sheet.file}: the file has a header and no rows; download it again")
     faults = _ragged(sheet, symbol)
+    if len(sheet.lines) == 0:
+        refuse(faults)
+        raise DataError(f"{sheet.file}: the file has a header and no rows; download it again")
     stamps, trouble = _stamps(sheet, sheet.columns[roles["stamp"]])
     faults += trouble
     numbers: dict[str, np.ndarray] = {}
@@ -136,11 +137,6 @@ def _side(sheet: sheets.Sheet, side: str) -> sheets.Sheet:
 
 def _roles(sheet: sheets.Sheet) -> dict[str, str]:
     roles: dict[str, str] = {}
-    if all(re.fullmatch(r"[-+.\d: ]*", name) for name in sheet.columns):
-        raise DataError(
-            f"{sheet.file}, line 1: expected column names (Date, Open, High, Low, Close, Volume), "
-            f"found numbers: {', '.join(sheet.columns)}; write a header line"
-        )
     for name in sheet.columns:
         role = _ROLE.get(re.sub(r"[^a-z]", "", name.lower()))
         if role is None:
