@@ -91,6 +91,7 @@ def _content(run: Run) -> dict[str, Any]:
         "checks": [_check(item) for item in run.summary.get("checks", [])],
         "settings": list(sections.flat_settings(run.settings)),
         "versions": list(sections.flat_settings(run.versions)),
+        "missing": run.missing,
         "limit": sections.MAX_ROWS,
         "has_exposure": len(run.exposure["session"]) > 0,
     }

@@ -121,6 +121,12 @@ def test_page_of_four_symbols_and_three_years_stays_under_600_kilobytes(page):
     assert len(page.encode()) < 600_000
 
 
+def test_refusals_that_were_not_recorded_are_not_called_none(tmp_path):
+    assert "Not recorded by this run" in render(small(tmp_path).read())
+    none = {name: [] for name in ("session", "symbol", "reason", "qty")}
+    assert "None was recorded" in render(small(tmp_path, refusals=none).read())
+
+
 def test_same_folder_gives_the_same_page(folder, page):
     assert render(RunFolder(folder).read()) == page
 
