@@ -35,6 +35,19 @@ def test_fraction_left_by_a_split_is_paid_in_cash_at_the_last_close_in_new_share
     assert sim.book.equity()[0] == 100_000.0
 
 
+def test_ratio_that_floats_cannot_hold_loses_no_share():
+    sim = held(100, 23.0)
+    assert sim.advance(session(20.0, split=1.15)).split_cash[0] == 0  # 100 * 1.15 is 114.99999...
+    assert sim.book.qty[0, 0] == 115
+
+
+def test_position_too_small_for_a_reverse_split_is_paid_out():
+    sim = held(5, 2.0)
+    assert sim.advance(session(20.0, split=0.1)).split_cash[0] == 10.0  # half a share at 20
+    assert sim.book.qty[0, 0] == 0
+    assert sim.book.basis[0, 0] == 0
+
+
 def test_reverse_split_of_a_round_number_leaves_no_fraction():
     sim = held(30, 1.0)
     outcome = sim.advance(session(10.0, split=0.1))
@@ -88,6 +101,7 @@ def test_delisted_position_is_settled_at_its_last_close_and_orders_are_refused()
     sim.submit(market(-50))
     outcome = sim.advance(session(np.nan, ended=True))
     assert outcome.settled[0, 0] == 100
+    assert sim.book.basis[0, 0] == 0
     assert outcome.refused[0, 0] == Reason.DELISTED
     assert outcome.unfilled[0, 0] == -50
     assert sim.book.qty[0, 0] == 0

@@ -47,6 +47,10 @@ def test_gross_limit_scales_the_wishes():
     assert (result.reasons == Reason.MAX_GROSS).all()
 
 
+def test_drift_is_no_allowance_for_wishes():
+    assert bound([0.6, 0.41], drift=0.02).target[0].sum() == pytest.approx(1.0)
+
+
 def test_kept_positions_stay_and_wishes_share_what_is_left():
     result = bound([0.0, 0.3, 0.1], [0.8, 0.0, 0.0], [True, False, False])
     assert result.target[0] == pytest.approx([0.8, 0.15, 0.05])  # 0.2 left for a wish of 0.4

@@ -16,12 +16,15 @@ from tests.sessions import market, session, special, venue
     [
         (LIMIT, 5, 10.5, np.nan, 10.0),  # the open is better than the limit
         (LIMIT, 5, 9.5, np.nan, 9.5),  # reached inside the bar
+        (LIMIT, 5, 9.0, np.nan, 9.0),  # touched
         (LIMIT, 5, 8.9, np.nan, None),
         (LIMIT, -5, 9.5, np.nan, 10.0),
         (LIMIT, -5, 10.8, np.nan, 10.8),
+        (LIMIT, -5, 11.0, np.nan, 11.0),
         (LIMIT, -5, 11.1, np.nan, None),
         (STOP, 5, np.nan, 9.8, 10.0),  # a gap through the stop fills at the open
         (STOP, 5, np.nan, 10.7, 10.7),
+        (STOP, 5, np.nan, 11.0, 11.0),
         (STOP, 5, np.nan, 11.5, None),
         (STOP, -5, np.nan, 10.2, 10.0),
         (STOP, -5, np.nan, 9.3, 9.3),
@@ -94,6 +97,21 @@ def test_refused_order_leaves_its_buying_power_to_the_next():
     sim = venue(symbols=2)
     sim.advance(session([10.0, 10.0]))
     assert sim.submit(market(5_000, 1_000)).tolist() == [[Reason.BUYING_POWER, 0]]
+
+
+def test_short_sales_are_granted_before_buys():
+    sim = venue(symbols=2)
+    sim.advance(session([10.0, 10.0]))
+    # the short of 1,000 reserves 10,400 of 20,000; the buy's 15,600 do not fit any more
+    assert sim.submit(market(1_500, -1_000)).tolist() == [[Reason.BUYING_POWER, 0]]
+
+
+def test_short_position_uses_buying_power_like_a_long_one():
+    sim = venue()
+    sim.advance(session(10.0))
+    sim.submit(market(-500))
+    sim.advance(session(10.0))
+    assert buying_power(sim.book, None, sim.settings)[0] == 15_000.0  # 2 x 10,000 less 5,000
 
 
 def test_closing_orders_need_no_buying_power_and_free_none_until_filled():

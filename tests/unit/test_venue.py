@@ -69,6 +69,25 @@ def test_average_entry_price_follows_the_shares():
     assert bases == [10.0, 15.0, 15.0, 40.0, 0.0]
 
 
+def test_fractions_that_add_up_to_nothing_leave_a_flat_book():
+    sim = venue()
+    sim.advance(session(10.0))
+    for qty in (0.1, 0.2, -0.3):  # floats leave 5.6e-17
+        sim.submit(market(qty))
+        sim.advance(session(10.0))
+    assert sim.book.qty[0, 0] == 0
+    assert sim.book.basis[0, 0] == 0
+
+
+def test_close_just_seen_must_have_been_a_bar_of_that_session():
+    sim = venue(fill="same_close")
+    sim.advance(session(10.0))
+    sim.advance(session(np.nan))
+    sim.submit(market(100))
+    assert sim.advance(session(11.0)).filled[0, 0] == 0  # no bar when it was sent: waits
+    assert sim.advance(session(12.0)).price[0, 0] == 11.0
+
+
 def test_order_at_the_next_close_when_the_settings_say_so():
     sim = venue(fill="next_close")
     sim.advance(session(10.0))
@@ -131,6 +150,7 @@ def test_ruined_book_has_its_orders_refused_until_it_is_reset():
     sim.advance(session([[10.0], [10.0]]))
     sim.advance(session([[20.0], [20.0]]))  # 2,500 in cash, 3,000 owed
     assert sim.book.equity().tolist() == [-500.0, 1_000.0]
+    assert sim.submit(Orders.market(np.array([[-10.0], [0.0]]))).tolist() == [[Reason.RUINED], [0]]
     refused = sim.submit(Orders.market(np.array([[150.0], [10.0]])))
     assert refused.tolist() == [[Reason.RUINED], [0]]
     sim.reset(np.array([True, False]), 5_000.0)
