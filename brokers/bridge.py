@@ -63,6 +63,7 @@ class VenueBroker(bt.BrokerBase):
             self.cerebro, {self._columns[data._name]: data for data in self.cerebro.datas}
         )
         self._records.follow(self.venue.book)
+        self._clocks = [data.lines.datetime for data in self.cerebro.datas]
 
     def stop(self) -> None:
         """End the run: the orders of the last bar are sent, and fill in no session of this run."""
@@ -221,7 +222,7 @@ class VenueBroker(bt.BrokerBase):
             del self._live[column]
 
     def _due(self) -> range:
-        stamp = max((data.datetime[0] for data in self.cerebro.datas if len(data)), default=None)
+        stamp = max((line[0] for line in self._clocks if len(line)), default=None)
         if stamp is None:
             return range(0)
         t = int(np.searchsorted(self._stamps, stamp))

@@ -5,6 +5,7 @@ last close (NaN before the first), the volume is 0. It decides nothing and knows
 """
 
 from array import array
+from typing import Any
 
 import backtrader as bt
 import numpy as np
@@ -51,6 +52,8 @@ class BarsFeed(bt.feed.DataBase):
         super().start()
         self._next_row = 0
         self._values = _lines(self.p.bars, self._column, self.p.gaps)
+        self._stamps = self._values["datetime"].tolist()
+        self._buffers: list[Any] = []  # every line, once they are filled in one go
 
     def preload(self) -> None:
         """Fill every line in one go, unless filters or dates make Backtrader look at each bar."""
@@ -61,13 +64,28 @@ class BarsFeed(bt.feed.DataBase):
             line = getattr(self.lines, alias)
             ahead = np.full(line.extension, np.nan)
             line.array = array("d", np.concatenate((values, ahead)).tobytes())
-        self._next_row = len(self._values["datetime"])
+        self._next_row = len(self._stamps)
+        self._buffers = [getattr(self.lines, alias) for alias in self._values]
         self.home()
+
+    def next(self, datamaster: Any = None, ticks: bool = True) -> bool | None:
+        """Move to the next bar: as Backtrader does, without its bookkeeping where all is loaded."""
+        if not self._buffers:
+            return bool(super().next(datamaster=datamaster, ticks=ticks))
+        row = self._buffers[0]._idx + 1
+        if row >= self._next_row:
+            return False
+        if datamaster is not None and self._stamps[row] > datamaster.datetime[0]:
+            return False
+        for line in self._buffers:
+            line._idx = row
+            line.lencount = row + 1
+        return True
 
     def _load(self) -> bool:
         # One bar at a time: runs without preload, where the future is not in memory at all.
         row = self._next_row
-        if row >= len(self._values["datetime"]):
+        if row >= len(self._stamps):
             return False
         for alias, values in self._values.items():
             getattr(self.lines, alias)[0] = values[row]

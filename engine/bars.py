@@ -166,7 +166,7 @@ class Bars:
             traded=self.traded[t : t + 1],
             split=self.split[t : t + 1],
             dividend=self.dividend[t : t + 1],
-            ended=self.has_ended()[t : t + 1],
+            ended=self.sessions[t : t + 1, None] > self.ended,  # a comparison with NaT is False
         )
 
     def has_ended(self) -> np.ndarray:

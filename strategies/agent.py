@@ -63,8 +63,7 @@ class AgentStrategy(bt.Strategy):
     def __init__(self) -> None:
         self.refused: list[tuple[np.datetime64, str, str, str]] = []
         self._columns = {data._name: column for column, data in enumerate(self.datas)}
-        self._fields = [[getattr(data.lines, name) for name in FIELDS] for data in self.datas]
-        self._flagged = [set(EVENTS) <= set(data.getlinealiases()) for data in self.datas]
+        self._lines = [_lines_of(data) for data in self.datas]
         self._book: VenueBook | StockBook = StockBook(len(self.datas))
         settings = VenueSettings(account="cash")
         if hasattr(self.broker, "venue"):
@@ -112,15 +111,15 @@ class AgentStrategy(bt.Strategy):
         ohlcv, traded = np.full((count, len(FIELDS)), np.nan), np.zeros(count, dtype=bool)
         split, dividend = np.ones(count), np.zeros(count)
         now = self.datetime[0]
-        for column, data in enumerate(self.datas):
-            if not len(data) or data.datetime[0] != now:
+        for column, (stamp, events, fields) in enumerate(self._lines):
+            if not len(stamp) or stamp[0] != now:
                 continue
-            if self._flagged[column]:
-                split[column], dividend[column] = data.split[0], data.dividend[0]
-                if not data.traded[0]:
+            if events:
+                fresh, split[column], dividend[column] = [line[0] for line in events]
+                if not fresh:
                     continue
             traded[column] = True
-            ohlcv[column] = [line[0] for line in self._fields[column]]
+            ohlcv[column] = [line[0] for line in fields]
         self._require_prices(ohlcv, traded)
         return ohlcv, traded, split, dividend
 
@@ -160,3 +159,10 @@ class AgentStrategy(bt.Strategy):
                 f"one of shape {trader.shape}; build it for the feeds it gets"
             )
         return trader
+
+
+def _lines_of(data: Any) -> tuple[Any, list[Any], list[Any]]:
+    # The clock of a feed, its event lines (none where it does not have all three), its prices.
+    flagged = set(EVENTS) <= set(data.getlinealiases())
+    events = [getattr(data.lines, name) for name in EVENTS] if flagged else []
+    return data.lines.datetime, events, [getattr(data.lines, name) for name in FIELDS]
