@@ -19,8 +19,12 @@ def through_backtrader(
     first: int,
     last: int,
     recorder: Recorder | None = None,
+    strategy: type | None = None,
 ) -> Recorder:
-    """Run AgentStrategy over the bars `first` to `last`; bars before them prime the trader."""
+    """Run AgentStrategy over the bars `first` to `last`; bars before them prime the trader.
+
+    `strategy` takes the place of AgentStrategy where a check plants a bug.
+    """
     import backtrader as bt
 
     from brokers.bridge import VenueBroker
@@ -34,7 +38,7 @@ def through_backtrader(
     cerebro = bt.Cerebro(runonce=False, stdstats=False)
     cerebro.setbroker(VenueBroker(recorder.watch(trader, venue), tested))
     add_feeds(cerebro, tested)
-    cerebro.addstrategy(AgentStrategy, trader=trader)
+    cerebro.addstrategy(strategy or AgentStrategy, trader=trader)
     cerebro.run()
     trader.observer = None
     return recorder
