@@ -2,7 +2,20 @@
 
 The exact-dollar oracles use the Open and Close columns of dow30-2009-2020 (no dividends, 0.1 % of
 value on both sides, whole shares). Orders for Backtrader stay on the ground both share; what differs
-by design is listed in DIFFERENCES and tested in tests/unit.
+by design, and is tested in tests/unit, is this:
+
+limit and slippage     Backtrader either lets slippage pass the limit (slip_out) or caps it at the bar
+                       (no slip_out); here the limit holds and nothing else caps it
+stop-limit, no fill    Backtrader fills a triggered stop-limit at its limit only if the bar closes on the
+                       other side of its open; here wherever the close proves that the limit was met
+no bar                 Backtrader tests a waiting limit or stop order against the symbol's last bar again,
+                       the one before the order; here the order waits for a bar
+day orders             Backtrader expires by calendar date, bar or no bar; here after the first bar
+acceptance             Backtrader checks cash only, carries negative cash to the next order and accepts
+                       any short sale; here buying power, order by order
+cash short at the fill Backtrader's stock broker splits a reversal (closes, then Margin); here one order is
+                       filled or refused as a whole
+fees of a reversal     Backtrader charges a minimum twice, for the closing and for the opening part
 """
 
 import csv
@@ -20,21 +33,6 @@ from engine.venue import LIMIT, MARKET, STOP, STOP_LIMIT, Orders, SimVenue, Venu
 from tests.sessions import session
 
 TENTH = Costs(rate=0.001, slippage_bps=0.0)
-
-DIFFERENCES = """
-limit and slippage     Backtrader either lets slippage pass the limit (slip_out) or caps it at the bar
-                       (no slip_out); here the limit holds and nothing else caps it
-stop-limit, no fill    Backtrader fills a triggered stop-limit at its limit only if the bar closes on the
-                       other side of its open; here wherever the close proves that the limit was met
-no bar                 Backtrader tests a waiting limit or stop order against the symbol's last bar again,
-                       the one before the order; here the order waits for a bar
-day orders             Backtrader expires by calendar date, bar or no bar; here after the first bar
-acceptance             Backtrader checks cash only, carries negative cash to the next order and accepts
-                       any short sale; here buying power, order by order
-cash short at the fill Backtrader's stock broker splits a reversal (closes, then Margin); here one order is
-                       filled or refused as a whole
-fees of a reversal     Backtrader charges a minimum twice, for the closing and for the opening part
-"""
 
 
 @pytest.fixture(scope="module")
