@@ -1,15 +1,11 @@
 """Write a checkpoint folder, and load its weights to train on.
 
-The step is exported once for a network's shape; later saves put new weights into the same
-graph, which takes milliseconds, not seconds. What a record must say: `engine.checkpoint`.
+What a record must say, and what is refused: `engine.checkpoint`. Nothing here is pickled.
 """
 
-import copy
 import json
-import logging
 import os
 import shutil
-import warnings
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +16,7 @@ import torch
 from safetensors.numpy import save
 from torch import Tensor, nn
 
+from agents.export import StepGraph
 from agents.networks import ActorCritic, Widths
 from engine.checkpoint import (
     POLICY,
@@ -27,11 +24,15 @@ from engine.checkpoint import (
     TRAINING,
     WEIGHTS,
     CheckpointInfo,
+    TrainedOn,
     read,
     read_weights,
     sha256_of,
 )
 from engine.errors import CheckpointError
+from engine.observation import Layout
+from engine.settings import AgentSettings
+from engine.trader import TraderSpec
 
 LIBRARIES = ("barwise", "numpy", "onnx", "onnxruntime", "onnxscript", "safetensors", "torch")
 
@@ -43,23 +44,41 @@ def build(info: CheckpointInfo) -> ActorCritic:
     return ActorCritic(widths, info.network, info.memory)
 
 
+def describe(
+    spec: TraderSpec, agent: AgentSettings, trained_on: TrainedOn, seed: int
+) -> CheckpointInfo:
+    """Return the record of an agent about to be trained; weights, score and digests come later."""
+    layout = Layout.of(spec.features, spec.book_inputs, spec.scaler.clip)
+    return CheckpointInfo(
+        network=agent.network,
+        memory=agent.memory,
+        memory_width=0,
+        burn_in=spec.burn_in,
+        action=spec.action,
+        features=layout.features,
+        lookbacks=layout.lookbacks,
+        book=layout.book,
+        clip=layout.clip,
+        feature_fingerprint=layout.feature_fingerprint,
+        layout=layout.fingerprint(),
+        scaler=spec.scaler.as_dict(),
+        limits=spec.limits,
+        sizing=spec.sizing,
+        costs=spec.costs,
+        venue=spec.venue,
+        allocation=spec.allocation,
+        seed=seed,
+        trained_on=trained_on,
+        versions=versions(),
+    )
+
+
 class Writer:
-    """Saves one network again and again; keeps the exported graph between saves."""
+    """Saves one network again and again."""
 
     def __init__(self, net: ActorCritic) -> None:
         self.net = net
-        self._graph: Any = None
-
-    def graph(self) -> bytes:
-        """Return the single-step graph with the weights of now, as ONNX bytes."""
-        import onnxscript.optimizer
-
-        if self._graph is None:
-            self._graph = _export(self.net)
-        model = copy.deepcopy(self._graph)
-        _put_weights(model, self.net)
-        folded: bytes = onnxscript.optimizer.optimize(model).SerializeToString()
-        return folded
+        self.graph = StepGraph(net).as_bytes
 
     def save(
         self, folder: Path, info: CheckpointInfo, training: Mapping[str, Any] | None = None
@@ -139,59 +158,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-class _Step(nn.Module):
-    # What is exported: the step of life, with a book input only where there is one.
-    def __init__(self, net: ActorCritic) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, market: Tensor, memory: Tensor, book: Tensor | None = None) -> Any:
-        if book is None:
-            book = market.new_zeros((market.shape[0], 0))
-        return self.net.step(market, book, memory)
-
-
-def _export(net: ActorCritic) -> Any:
-    # Not optimised here: folding would hide the weights under other names. `graph` folds later.
-    widths = net.widths
-    named = {"market": widths.market, "memory": net.memory_width, "book": widths.book}
-    named = {name: width for name, width in named.items() if name != "book" or width}
-    device = next(net.parameters()).device
-    rows = torch.export.Dim("R", min=1)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of libraries it lacks
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecations inside the exporter
-        program = torch.onnx.export(
-            _Step(net).eval(),
-            tuple(torch.zeros((3, width), device=device) for width in named.values()),
-            input_names=list(named),
-            output_names=["head", "memory_after"],
-            dynamic_shapes=tuple({0: rows} for _ in named),
-            dynamo=True,
-            optimize=False,
-            external_data=False,
-            verbose=False,
-        )
-    assert program is not None
-    return program.model_proto
-
-
-def _put_weights(model: Any, net: ActorCritic) -> None:
-    from onnx import numpy_helper
-
-    weights = {f"net.{name}": x for name, x in net.state_dict().items()}
-    for initializer in model.graph.initializer:
-        if initializer.name in weights:
-            now = weights.pop(initializer.name).detach().cpu().numpy()
-            initializer.CopyFrom(numpy_helper.from_array(now, initializer.name))
-    unused = [n for n in weights if not n.startswith(("net.critic", "net.log_std"))]
-    if unused:
-        raise CheckpointError(
-            f"the exported graph has no weight named {unused[0]}; this torch version folds "
-            "weights away: use the tested versions in constraints.txt"
-        )
-
-
 def _write_training(folder: Path, state: Mapping[str, Any]) -> None:
     arrays: dict[str, np.ndarray] = {}
     tree = _take_arrays(state, "", arrays)
@@ -201,22 +167,23 @@ def _write_training(folder: Path, state: Mapping[str, Any]) -> None:
 
 
 def _take_arrays(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
-    # Arrays go to safetensors under their path; the tree keeps {"array": path} in their place.
+    # Arrays go to safetensors under their path; the tree keeps the path in their place.
     if isinstance(value, Mapping):
         return {k: _take_arrays(v, f"{path}/{k}", arrays) for k, v in value.items()}
     if isinstance(value, Tensor):
         value = value.detach().cpu().numpy()
     if isinstance(value, np.ndarray):
-        arrays[path] = np.ascontiguousarray(value).reshape(value.shape)
-        return {"array": path}
+        plain = value.view(np.int64) if value.dtype.kind == "M" else value  # dates are counted days
+        arrays[path] = np.ascontiguousarray(plain).reshape(value.shape)
+        return {"array": path, "dtype": str(value.dtype)}
     return value
 
 
 def _restore(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     if not isinstance(tree, dict):
         return tree
-    if tree.keys() == {"array"}:
-        return arrays[tree["array"]]
+    if tree.keys() == {"array", "dtype"}:
+        return arrays[tree["array"]].view(tree["dtype"])
     return {key: _restore(value, arrays) for key, value in tree.items()}
 
 

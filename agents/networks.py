@@ -176,13 +176,13 @@ def advance(net: ActorCritic, rows: Tensor, count: Tensor, memory: Tensor) -> Te
     """
     if not rows.shape[0]:
         return memory
-    if bool((count == rows.shape[0]).all()):
-        return net.trunk(rows, memory)[1]
     if net.window:
         past = memory.reshape(-1, net.window, net.inputs).transpose(0, 1)
         last = count + torch.arange(net.window, device=rows.device)[:, None]  # (K, R)
         picked = torch.cat([past, rows]).gather(0, last[..., None].expand(-1, -1, net.inputs))
         return picked.transpose(0, 1).reshape(memory.shape)
+    if bool((count == rows.shape[0]).all()):
+        return net.trunk(rows, memory)[1]
     lengths = count.clamp(min=1).cpu()
     packed = pack_padded_sequence(rows, lengths, enforce_sorted=False)
     moved = net.pack(net.lstm(packed, net.unpack(memory))[1])

@@ -272,6 +272,7 @@ def test_training_state_comes_back_exactly(tmp_path: Path) -> None:
         "random": generator.bit_generator.state,
         "moments": {"0": {"exp_avg": torch.randn(2, 3), "step": torch.tensor(4.0)}},
         "empty": np.zeros((0, 2), dtype=np.int64),
+        "days": np.array(["2004-02-29", "NaT"], dtype="datetime64[D]"),
         "best": 0.1 + 0.2,
         "none": None,
     }
@@ -280,6 +281,9 @@ def test_training_state_comes_back_exactly(tmp_path: Path) -> None:
     assert found["random"] == state["random"]
     assert found["best"] == 0.1 + 0.2
     assert found["none"] is None
+    assert found["days"].dtype == np.dtype("datetime64[D]")
+    assert found["days"][0] == np.datetime64("2004-02-29")
+    assert np.isnat(found["days"][1])
     assert found["empty"].shape == (0, 2)
     moments = state["moments"]["0"]
     assert np.array_equal(found["moments"]["0"]["exp_avg"], moments["exp_avg"].numpy())

@@ -1,0 +1,88 @@
+"""The single step of a network as an ONNX graph, for `engine.step` to run without torch.
+
+Exporting takes seconds, so it is done once for a network; later graphs get the weights of their
+moment put into the same nodes, which takes milliseconds.
+"""
+
+import copy
+import logging
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from agents.networks import ActorCritic
+from engine.errors import CheckpointError
+
+
+class StepGraph:
+    """One network's step: market (R, F), memory (R, M), book (R, P) to head (R, A), memory."""
+
+    def __init__(self, net: ActorCritic) -> None:
+        self.net = net
+        self._model: Any = None
+
+    def as_bytes(self) -> bytes:
+        """Return the graph with the weights of now; without a book part it has no book input."""
+        import onnxscript.optimizer
+
+        if self._model is None:
+            self._model = _export(self.net)
+        model = copy.deepcopy(self._model)
+        _put_weights(model, self.net)
+        folded: bytes = onnxscript.optimizer.optimize(model).SerializeToString()
+        return folded
+
+
+class _Step(nn.Module):
+    # What is exported: the step of life, with a book input only where there is one.
+    def __init__(self, net: ActorCritic) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, market: Tensor, memory: Tensor, book: Tensor | None = None) -> Any:
+        if book is None:
+            book = market.new_zeros((market.shape[0], 0))
+        return self.net.step(market, book, memory)
+
+
+def _export(net: ActorCritic) -> Any:
+    # Not optimised here: folding would hide the weights under other names. `as_bytes` folds later.
+    widths = net.widths
+    named = {"market": widths.market, "memory": net.memory_width, "book": widths.book}
+    named = {name: width for name, width in named.items() if name != "book" or width}
+    device = next(net.parameters()).device
+    rows = torch.export.Dim("R", min=1)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of libraries it lacks
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations inside the exporter
+        program = torch.onnx.export(
+            _Step(net).eval(),
+            tuple(torch.zeros((3, width), device=device) for width in named.values()),
+            input_names=list(named),
+            output_names=["head", "memory_after"],
+            dynamic_shapes=tuple({0: rows} for _ in named),
+            dynamo=True,
+            optimize=False,
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto
+
+
+def _put_weights(model: Any, net: ActorCritic) -> None:
+    from onnx import numpy_helper
+
+    weights = {f"net.{name}": x for name, x in net.state_dict().items()}
+    for initializer in model.graph.initializer:
+        if initializer.name in weights:
+            now = weights.pop(initializer.name).detach().cpu().numpy()
+            initializer.CopyFrom(numpy_helper.from_array(now, initializer.name))
+    unused = [n for n in weights if not n.startswith(("net.critic", "net.log_std"))]
+    if unused:
+        raise CheckpointError(
+            f"the exported graph has no weight named {unused[0]}; this torch version folds "
+            "weights away: use the tested versions in constraints.txt"
+        )

@@ -1,0 +1,221 @@
+"""Rollouts: play S steps with B books.
+
+Where the LSTM sees bars alone its memory is built from the bars behind it with the weights of now, and
+its outputs over a whole stretch come from one call; only the heads are stepped. Where it sees the book
+(`network.book_input = "lstm"`) everything is stepped and the memory is kept from rollout to rollout.
+A rollout is cut into segments where all books start a new episode, so every call is exact.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.env import BookEnv
+from agents.networks import ActorCritic, advance, outputs
+from agents.policy import action_of, draw
+from agents.rewards import reward_of
+from agents.sequences import Rollout, Segment, join
+from engine.observation import Observation
+from engine.policy import decode
+from engine.settings_agent import RewardSettings
+
+
+class Collector:
+    """Plays a vectorised environment with the network of now; episodes go on between rollouts."""
+
+    def __init__(
+        self,
+        env: BookEnv,
+        net: ActorCritic,
+        reward: RewardSettings,
+        generator: np.random.Generator,
+    ) -> None:
+        self.env, self.net, self.reward, self.generator = env, net, reward, generator
+        self.space, self.shorts = env.spec.action, env.spec.limits.allow_short
+        self._begin_episode()
+
+    @torch.no_grad()
+    def collect(self, steps: int) -> Rollout:
+        """Play `steps` bars with every book."""
+        parts: list[Rollout] = []
+        while steps:
+            take = min(steps, self._left())
+            parts.append(self._play(take))
+            steps -= take
+            if not self._left():
+                self._begin_episode()
+        return parts[0] if len(parts) == 1 else join(parts)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything needed to go on bit for bit, as arrays and plain values."""
+        own = {"alive": self.alive, "at_start": self.at_start, "memory": self.memory.cpu().numpy()}
+        return {"env": self.env.snapshot(), **{name: x.copy() for name, x in own.items()}}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.env.restore(state["env"])
+        self.alive, self.at_start = state["alive"].copy(), state["at_start"].copy()
+        self.memory = self._tensor(state["memory"])
+        self.obs = self._look_again()
+
+    def _begin_episode(self) -> None:
+        self.env.reset()
+        self.alive = np.ones(self.env.plan.books, dtype=bool)
+        self.at_start = self.env.venue.book.equity().copy()
+        self.obs = self.env.observe()
+        books, symbols, _, _ = self.env.shape
+        self.memory = self.net.start(books * symbols)
+        if self.net.book_in_lstm:
+            self.memory = self.recall()
+
+    def _left(self) -> int:
+        env = self.env
+        return int(min(env.plan.episode_steps - env.steps.max(), (env.last - env.at).min()))
+
+    @torch.no_grad()
+    def recall(self) -> Tensor:
+        """Return the memory (R, M) before the current bar, from the bars alone.
+
+        From zero, over the burn-in rows before the episode and the rows of the episode so far, with
+        the weights of now: what a deployed agent would remember here.
+        """
+        env, panel = self.env, self.env.panel
+        end = panel.rank[env.at[:, None], env.symbol]
+        began = panel.rank[(env.at - env.steps)[:, None], env.symbol]
+        start = np.maximum(began - env.spec.burn_in, 0)
+        span = start + np.arange(int((end - start).max()))[:, None, None]
+        market = panel.compact[env.symbol, np.minimum(span, panel.compact.shape[1] - 1)]
+        rows = self._rows(market)
+        if self.net.book_in_lstm:
+            # In a burn-in the book is flat, as it is on the first bar of an episode.
+            book = np.broadcast_to(self.obs.book, (len(market), *self.obs.book.shape))
+            rows = self.net.join(rows, self._rows(book))
+        count = self._tensor((end - start).reshape(-1))
+        return advance(self.net, rows, count, self.net.start(rows.shape[1]))
+
+    def _play(self, steps: int) -> Rollout:
+        walk = _Stepwise(self) if self.net.book_in_lstm else _Ahead(self, steps)
+        log: list[dict[str, np.ndarray]] = []
+        outs, books = [], []
+        for step in range(steps):
+            outs.append(walk.out(step, self.obs))
+            books.append(self._rows(self.obs.book))
+            log.append(self._act(outs[-1], books[-1]))
+        outs.append(walk.final(steps, self.obs))
+        books.append(self._rows(self.obs.book))
+        book = torch.stack(books)
+        value = self.net.critic(self.net.seen(torch.stack(outs), book))[..., 0].cpu().numpy()
+        value = value.reshape(steps + 1, self.env.plan.books, -1).mean(-1).astype(np.float64)
+        fields = {name: np.stack([row[name] for row in log]) for name in log[0]}
+        fields["ended"][-1] |= not self._left()
+        return Rollout(
+            segments=(walk.segment(steps),),
+            book=book[:-1],
+            raw=self._tensor(fields.pop("raw")),
+            ready=self._tensor(fields.pop("ready")),
+            value=value[:-1],
+            after=value[1:],
+            **fields,
+        )
+
+    def _act(self, out: Tensor, book: Tensor) -> dict[str, np.ndarray]:
+        # One bar: sample, step the environment, note what happened; then look at the next bar.
+        env, obs, books = self.env, self.obs, self.env.plan.books
+        head = self.net.actor(self.net.seen(out, book)).cpu().numpy()
+        log_std = 0.0 if self.net.log_std is None else float(self.net.log_std)
+        raw, log_prob = draw(head, log_std, self.space, self.generator)
+        ready = (obs.fresh & (env.trader.warm > env.spec.burn_in)).reshape(-1)
+        action = action_of(raw, self.space).reshape(books, -1)
+        result = env.step(obs, decode(action, self.space, self.shorts))
+        paid = reward_of(result.equity_before, result.equity_after, self.at_start, self.reward)
+        was_alive = self.alive
+        self.alive = was_alive & ~result.terminated
+        self.obs = env.observe()
+        return {
+            "raw": raw,
+            "ready": ready,
+            "log_prob": np.where(ready, log_prob, 0.0).reshape(books, -1).sum(-1),
+            "reward": np.where(was_alive, paid, 0.0),
+            "terminated": result.terminated,
+            "ended": result.terminated.copy(),
+            "alive": was_alive,
+            "acts": was_alive & ready.reshape(books, -1).any(-1),
+        }
+
+    def _look_again(self) -> Observation:
+        # The bar was counted when it was first seen; seeing it again must not count it twice.
+        warm = self.env.trader.warm.copy()
+        obs = self.env.observe()
+        self.env.trader.warm = warm
+        return obs
+
+    def _rows(self, x: np.ndarray) -> Tensor:
+        # (..., B, N, W) to (..., R, W)
+        return self._tensor(x.reshape(*x.shape[:-3], x.shape[-3] * x.shape[-2], x.shape[-1]))
+
+    def _tensor(self, x: np.ndarray) -> Tensor:
+        device = next(self.net.parameters()).device
+        return torch.from_numpy(np.ascontiguousarray(x)).to(device)
+
+
+class _Ahead:
+    # Memory depends on bars alone: all outputs of a stretch in one call.
+    def __init__(self, owner: Collector, steps: int) -> None:
+        rows, index, fresh = owner.env.sequence(steps + 1)
+        seen = np.maximum.accumulate(np.where(fresh, index + 1, 0), axis=0)
+        self.rows = owner._rows(rows)
+        self.seen = owner._tensor(seen.reshape(steps + 1, -1))
+        self.dense = bool(fresh.all())
+        self.memory = owner.recall()
+        self.outs = outputs(owner.net, self.rows, None if self.dense else self.seen, self.memory)
+
+    def out(self, step: int, obs: Observation) -> Tensor:
+        return self.outs[step]
+
+    final = out
+
+    def segment(self, steps: int) -> Segment:
+        if self.dense:
+            return Segment(self.rows[:steps], None, self.memory)
+        seen = self.seen[:steps]
+        return Segment(self.rows[: max(int(seen.max()), 1)], seen, self.memory)
+
+
+class _Stepwise:
+    # The LSTM sees the book: one step a bar; the owner's memory moves on fresh bars only.
+    def __init__(self, owner: Collector) -> None:
+        self.owner, self.memory = owner, owner.memory
+        self.inputs: list[Tensor] = []
+        self.fresh: list[Tensor] = []
+
+    def out(self, step: int, obs: Observation) -> Tensor:
+        owner = self.owner
+        row = owner.net.join(owner._rows(obs.market), owner._rows(obs.book))
+        fresh = owner._tensor(obs.fresh.reshape(-1, 1))
+        self.inputs.append(row)
+        self.fresh.append(fresh[:, 0])
+        out, moved = owner.net.trunk(row[None], owner.memory)
+        if bool(fresh.all()):
+            owner.memory = moved
+            return out[0]
+        held = owner.net.held(owner.memory)
+        owner.memory = torch.where(fresh, moved, owner.memory)
+        return torch.where(fresh, out[0], held)
+
+    def final(self, step: int, obs: Observation) -> Tensor:
+        # Looked at for its value only: the next rollout steps this bar, or an episode ends here.
+        kept = self.owner.memory
+        out = self.out(step, obs)
+        self.owner.memory = kept
+        return out
+
+    def segment(self, steps: int) -> Segment:
+        rows, fresh = torch.stack(self.inputs[:steps]), torch.stack(self.fresh[:steps])
+        if bool(fresh.all()):
+            return Segment(rows, None, self.memory)
+        order = torch.argsort((~fresh).int(), dim=0, stable=True)  # fresh rows first, in time
+        gap_free = rows.gather(0, order[..., None].expand_as(rows))
+        return Segment(gap_free, fresh.long().cumsum(0), self.memory)

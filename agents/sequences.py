@@ -1,0 +1,95 @@
+"""What a rollout is, and how its sequences are scored again with gradients for the update.
+
+Shape letters: S steps, B books, N symbols a book, R = B x N rows, I inputs of the LSTM, P book inputs.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.networks import ActorCritic, outputs
+from agents.policy import score
+from engine.policy import ActionSpace
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Consecutive bars of one episode, as the trunk sees them.
+
+    Shapes: rows (L, R, I) gap-free; seen (S, R) = rows each bar can look back on, None without
+    gaps; memory (R, M) before the first row, without gradient.
+    """
+
+    rows: Tensor
+    seen: Tensor | None
+    memory: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """What was seen, done and earned in S steps of B books of N symbols; R = B x N rows.
+
+    Shapes: book (S, R, P), raw action and ready (S, R) tensors; the rest (S, B) arrays. `value` of
+    the state a step began in, `after` of the one it led to; `alive`: not ruined before the step;
+    `acts`: alive, and some symbol was ready, so the action counted. Units: scaled reward.
+    """
+
+    segments: tuple[Segment, ...]
+    book: Tensor
+    raw: Tensor
+    ready: Tensor
+    log_prob: np.ndarray
+    reward: np.ndarray
+    value: np.ndarray
+    after: np.ndarray
+    terminated: np.ndarray
+    ended: np.ndarray
+    alive: np.ndarray
+    acts: np.ndarray
+
+    @property
+    def books(self) -> int:
+        """B."""
+        return int(self.reward.shape[1])
+
+
+def evaluate(
+    net: ActorCritic, space: ActionSpace, rollout: Rollout, books: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return log-probability, entropy and value of some books' sequences, with gradients.
+
+    Shapes: books (b,) indices; results (S, b). A book's log-probability is the sum over its ready
+    symbols, its value the mean over all of them: one action and one value a book.
+    """
+    symbols = rollout.raw.shape[1] // rollout.books
+    rows = (books[:, None] * symbols + torch.arange(symbols)).flatten().to(rollout.raw.device)
+    out = torch.cat([_segment_outputs(net, segment, rows) for segment in rollout.segments])
+    head, value = net.heads(out, rollout.book[:, rows])
+    log_prob, entropy = score(head, rollout.raw[:, rows], net.log_std, space)
+    ready = rollout.ready[:, rows]
+    shape = (len(out), len(books), symbols)
+    return (
+        torch.where(ready, log_prob, 0.0).reshape(shape).sum(-1),
+        torch.where(ready, entropy, 0.0).reshape(shape).sum(-1),
+        value.reshape(shape).mean(-1),
+    )
+
+
+def _segment_outputs(net: ActorCritic, segment: Segment, rows: Tensor) -> Tensor:
+    seen = None if segment.seen is None else segment.seen[:, rows]
+    return outputs(net, segment.rows[:, rows], seen, segment.memory[rows])
+
+
+def join(parts: list[Rollout]) -> Rollout:
+    """Put rollouts of the same books end to end; their segments stay apart."""
+
+    def cat(name: str) -> Any:
+        found = [getattr(part, name) for part in parts]
+        return torch.cat(found) if isinstance(found[0], Tensor) else np.concatenate(found)
+
+    names = [name for name in Rollout.__dataclass_fields__ if name != "segments"]
+    segments = tuple(segment for part in parts for segment in part.segments)
+    return Rollout(segments=segments, **{name: cat(name) for name in names})

@@ -1,0 +1,210 @@
+"""The training loop: roll out, learn, now and then validate greedily, keep the best.
+
+    folder/best            the checkpoint with the best validation score so far
+    folder/last            the newest one, with everything needed to resume
+    folder/training.jsonl  one line an update
+
+It knows no algorithm by heart: a learner is a class with `learn`, `state` and `restore`, and a line in
+LEARNERS. What a good policy is, the caller says: `validate` gets the deployed step, as in life.
+"""
+
+import ctypes
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from agents.checkpoint import Writer, build, put_weights, resume_state
+from agents.env import BookEnv
+from agents.networks import ActorCritic
+from agents.ppo import PPO
+from agents.rollout import Collector
+from agents.sequences import Rollout
+from engine.checkpoint import WEIGHTS, CheckpointInfo, read, read_weights
+from engine.errors import CheckpointError, TradingError
+from engine.policy import ActionSpace
+from engine.settings_agent import RewardSettings, TrainSettings
+from engine.step import StepPolicy
+
+BEST, LAST, METRICS = "best", "last", "training.jsonl"
+Row = dict[str, Any]
+
+
+class Learner(Protocol):
+    """What an algorithm is to the loop."""
+
+    def learn(self, rollout: Rollout, generator: np.random.Generator) -> dict[str, float]: ...
+    def state(self) -> dict[str, Any]: ...
+    def restore(self, state: Mapping[str, Any]) -> None: ...
+
+
+LEARNERS: dict[str, Callable[[ActorCritic, ActionSpace, TrainSettings], Learner]] = {"ppo": PPO}
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training left behind. `score` is None when nothing was validated."""
+
+    best: Path
+    score: float | None
+    updates: int
+    interrupted: bool
+
+
+def train(
+    env: BookEnv,
+    info: CheckpointInfo,
+    settings: TrainSettings,
+    reward: RewardSettings,
+    folder: Path,
+    validate: Callable[[StepPolicy], float],
+    progress: Callable[[Row], None] = lambda row: None,
+    resume: bool = False,
+) -> Trained:
+    """Train an agent of the kind `info` describes; every random draw comes from `env.generator`.
+
+    Ctrl-C ends it early with a usable best checkpoint. The same seed on one thread gives identical
+    weights, and N updates, stopped and resumed to 2N, give what 2N at once give.
+    Raises: TradingError when a loss or score is not finite; the checkpoints before it stay.
+    """
+    run = _Run.start(env, info, settings, reward, folder, validate)
+    if resume:
+        run.restore()
+    interrupted = False
+    try:
+        while run.update < settings.updates:
+            progress(run.one_update())
+    except KeyboardInterrupt:
+        interrupted = True
+    run.finish()
+    return Trained(folder / BEST, run.score, run.update, interrupted)
+
+
+@dataclass
+class _Run:
+    # Everything that changes while training.
+    net: ActorCritic
+    learner: Learner
+    collector: Collector
+    writer: Writer
+    info: CheckpointInfo
+    settings: TrainSettings
+    folder: Path
+    validate: Callable[[StepPolicy], float]
+    update: int = 0
+    score: float | None = None
+
+    @classmethod
+    def start(
+        cls,
+        env: BookEnv,
+        info: CheckpointInfo,
+        settings: TrainSettings,
+        reward: RewardSettings,
+        folder: Path,
+        validate: Callable[[StepPolicy], float],
+    ) -> "_Run":
+        _keep_pages()
+        torch.set_num_threads(settings.threads)
+        torch.manual_seed(settings.seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        net = build(info)
+        known = info.model_copy(update={"memory_width": net.memory_width})
+        learner = LEARNERS[settings.algorithm](net, info.action, settings)
+        collector = Collector(env, net, reward, env.generator)
+        return cls(net, learner, collector, Writer(net), known, settings, folder, validate)
+
+    def one_update(self) -> Row:
+        began = time.perf_counter()
+        rollout = self.collector.collect(self.settings.rollout_steps)
+        watched = self.learner.learn(rollout, self.collector.generator)
+        seconds = time.perf_counter() - began
+        self.update += 1
+        steps = rollout.reward.size
+        row: Row = {
+            "update": self.update,
+            "steps": self.update * steps,
+            "steps_per_s": steps / seconds,
+            **mix(rollout, self.info.action),
+            **watched,
+        }
+        last = self.update == self.settings.updates
+        if last or self.update % self.settings.validate_every == 0:
+            row |= {"validation_score": self._validate(), "best_score": self.score}
+        with (self.folder / METRICS).open("a", encoding="utf-8") as log:
+            log.write(json.dumps(row) + "\n")
+        return row
+
+    def finish(self) -> None:
+        # Stopped before the first validation: the weights of now are the best there is.
+        if self.score is None and not (self.folder / BEST).exists():
+            self.writer.save(self.folder / BEST, self._record(None))
+
+    def restore(self) -> None:
+        last = self.folder / LAST
+        written = read(last)
+        same = {"sha256": {}, "versions": {}, "update": 0, "validation_score": None}
+        if written.model_copy(update=same) != self.info.model_copy(update=same):
+            raise CheckpointError(
+                f"{last}: expected a checkpoint of these settings, found one of others; resume "
+                "with the settings it was started with, or start a new run"
+            )
+        put_weights(self.net, read_weights(last / WEIGHTS), str(last / WEIGHTS))
+        state = resume_state(last)
+        self.update, self.score = state["update"], state["score"]
+        self.learner.restore(state["learner"])
+        self.collector.generator.bit_generator.state = state["random"]
+        self.collector.restore(state["collector"])
+
+    def _validate(self) -> float:
+        record = self._record(None)
+        score = float(self.validate(StepPolicy(self.writer.graph(), record, "policy in training")))
+        if not math.isfinite(score):
+            raise TradingError(
+                f"the validation score of update {self.update} is {score}, expected a finite "
+                "number; training stopped, the best checkpoint before it is kept"
+            )
+        if self.score is None or score > self.score:
+            self.score = score
+            self.writer.save(self.folder / BEST, self._record(score))
+        self.writer.save(self.folder / LAST, self._record(score), self._state())
+        return score
+
+    def _record(self, score: float | None) -> CheckpointInfo:
+        return self.info.model_copy(update={"update": self.update, "validation_score": score})
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "update": self.update,
+            "score": self.score,
+            "learner": self.learner.state(),
+            "random": self.collector.generator.bit_generator.state,
+            "collector": self.collector.state(),
+        }
+
+
+def mix(rollout: Rollout, space: ActionSpace) -> Row:
+    """Return mean reward, and what was done on the steps where a symbol was ready."""
+    row: Row = {"reward": float(rollout.reward[rollout.alive].mean())}
+    raw = rollout.raw[rollout.ready]
+    if space.kind == "continuous":
+        return {**row, "action_mean": float(torch.tanh(raw).mean())}
+    shares = torch.bincount(raw, minlength=3) / max(len(raw), 1)
+    return {**row, **dict(zip(("sell", "hold", "buy"), shares.tolist(), strict=True))}
+
+
+def _keep_pages() -> None:
+    # Keep freed memory for the next minibatch: page faults cost wide updates up to a factor of 4.
+    # mallopt(M_MMAP_THRESHOLD, 32 MiB), mallopt(M_TRIM_THRESHOLD, 1 GiB); glibc only.
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            libc.mallopt(-3, 1 << 25)
+            libc.mallopt(-1, 1 << 30)
