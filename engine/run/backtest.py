@@ -79,7 +79,7 @@ def baseline_trader(settings: Settings, name: str, bars: Bars, turnover: float) 
         sizing=settings.sizing,
         costs=settings.costs,
         venue=settings.venue,
-        allocation=1.0 / len(bars.symbols),
+        allocation=baseline.allocation,
     )
     return Trader(spec, baseline.policy, len(bars.symbols))
 
