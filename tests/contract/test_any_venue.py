@@ -95,6 +95,23 @@ def test_second_order_in_a_symbol_is_refused_while_one_waits(stage):
     assert it.happen(session(10.0, day=1)).filled.tolist() == [[10.0]]
 
 
+def test_accepted_order_shows_as_waiting_until_it_fills(stage):
+    it = stage(10_000.0, 2)
+    it.happen(session([10.0, 10.0]))
+    it.venue.submit(market(10, 0))
+    assert it.venue.pending.qty.tolist() == [[10.0, 0.0]]
+    it.happen(session([10.0, 10.0], day=1))
+    assert not it.venue.pending.qty.any()
+
+
+def test_order_taken_back_never_fills(stage):
+    it = stage(10_000.0, 2)
+    it.happen(session([10.0, 10.0]))
+    it.venue.submit(market(10, 20))
+    it.venue.cancel(np.array([[True, False]]))
+    assert it.happen(session([10.0, 10.0], day=1)).filled.tolist() == [[0.0, 20.0]]
+
+
 @pytest.mark.parametrize("qty", [np.nan, np.inf, -np.inf])
 def test_order_without_a_usable_quantity_is_refused(stage, qty):
     it = stage(10_000.0, 1)
