@@ -39,6 +39,11 @@ class VenueBroker(bt.BrokerBase):
 
     def __init__(self, venue: Venue, bars: Bars, send_last: bool = True) -> None:
         super().__init__()
+        if venue.book.qty.shape != (1, len(bars.symbols)):
+            raise UsageError(
+                f"VenueBroker: expected a venue of 1 book and {len(bars.symbols)} symbols, found "
+                f"shape {venue.book.qty.shape}; build it for the bars it trades"
+            )
         self.venue, self.bars, self.send_last = venue, bars, send_last
         self.queued: list[bt.Order] = []
         self._live: dict[int, bt.Order] = {}  # accepted and open, by column, oldest first
@@ -87,6 +92,15 @@ class VenueBroker(bt.BrokerBase):
         """Return the position in one feed's symbol."""
         return self._records.positions[self._columns[data._name]]
 
+    @property
+    def positions(self) -> dict[Any, bt.Position]:
+        """The position of every feed, as `strategy.getpositions()` asks for them."""
+        return {data: self.getposition(data) for data in self.cerebro.datas}
+
+    def orderstatus(self, order: bt.Order) -> int:
+        """Return an order's status; orders here are always up to date."""
+        return int(order.status)
+
     def get_notification(self) -> bt.Order | None:
         """Return the next thing to tell, or None."""
         return self._records.told.popleft() if self._records.told else None
@@ -115,7 +129,7 @@ class VenueBroker(bt.BrokerBase):
         elif self._live.get(column) == order:
             where = np.zeros(self.venue.book.qty.shape, dtype=bool)
             where[0, column] = True
-            self.venue.cancel(where)  # type: ignore[attr-defined]
+            self.venue.cancel(where)
             del self._live[column]
         else:
             return False
@@ -213,7 +227,7 @@ class VenueBroker(bt.BrokerBase):
         order = self._live.get(column)
         if order is None:
             return
-        waiting = self.venue.pending.qty[0, column]  # type: ignore[attr-defined]
+        waiting = self.venue.pending.qty[0, column]
         left = float(outcome.filled[0, column] or outcome.unfilled[0, column] or waiting)
         resize(order, left, ratio)
         if not left:

@@ -55,12 +55,21 @@ class Venue(Protocol):
         """What the account holds now."""
         ...
 
+    @property
+    def pending(self) -> Orders:
+        """Orders that were accepted and wait."""
+        ...
+
     def submit(self, orders: Orders) -> np.ndarray:
         """Hand in one batch; return Reason bits for every order refused at once, 0 = accepted."""
         ...
 
     def advance(self, row: MarketRow) -> Outcome:
         """Let one session happen; return what it did."""
+        ...
+
+    def cancel(self, where: np.ndarray) -> None:
+        """Take back waiting orders; `where` (B, N)."""
         ...
 
 

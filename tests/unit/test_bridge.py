@@ -1,93 +1,12 @@
 """VenueBroker: Backtrader is told exactly what the venue did."""
 
-import backtrader as bt
-import numpy as np
 import pytest
 from backtrader import Order, num2date
 
-from brokers.bridge import VenueBroker
-from brokers.feed import add_feeds
-from engine.bars import Bars
 from engine.costs import Costs
-from engine.errors import DataError, UsageError, VenueError
 from engine.reasons import Reason
 from engine.venue import Outcome, SimVenue, VenueSettings
-
-FREE = Costs(slippage_bps=0.0)
-
-
-def market(*opens, split=None, dividend=None, missing=(), ended=None):
-    """Bars of one row of opens a symbol; high and low a dollar away, closes half a dollar higher.
-
-    `split` and `dividend` {(session, symbol): number}; `missing` (session, symbol) pairs; `ended`
-    {symbol: last session}.
-    """
-    table = np.array(opens, dtype=float).T
-    shape = table.shape
-    ohlcv = np.stack([table, table + 1, table - 1, table + 0.5, np.full(shape, 1000.0)], axis=-1)
-    for place in missing:
-        ohlcv[place] = np.nan
-    days = np.datetime64("2020-01-01") + np.arange(shape[0])
-    splits, dividends = np.ones(shape), np.zeros(shape)
-    for place, ratio in (split or {}).items():
-        splits[place] = ratio
-    for place, dollars in (dividend or {}).items():
-        dividends[place] = dollars
-    ends = np.full(shape[1], np.datetime64("NaT", "D"))
-    for symbol, session in (ended or {}).items():
-        ends[symbol] = days[session]
-        ohlcv[session + 1 :, symbol] = np.nan
-    names = tuple("ABCDEF"[: shape[1]])
-    traded = ~np.isnan(ohlcv[:, :, 0])
-    return Bars(days, names, ohlcv, traded, splits, dividends, ends, calendar="none")
-
-
-class Scripted(bt.Strategy):
-    """Does `acts[n]` in bar n; `told` is what it was told, on which bar."""
-
-    params = (("acts", None),)
-
-    def __init__(self):
-        self.told, self.trades, self.curve, self.orders = [], [], [], []
-
-    def prenext(self):
-        self.next()
-
-    def notify_order(self, order):
-        done = order.executed
-        self.orders.append(order)
-        self.told.append((len(self), order.getstatusname(), done.size, done.price))
-
-    def notify_trade(self, trade):
-        self.trades.append((len(self), trade.isclosed, trade.pnl, trade.pnlcomm))
-
-    def next(self):
-        self.curve.append((self.broker.getcash(), self.broker.getvalue()))
-        if len(self) in (self.p.acts or {}):
-            self.p.acts[len(self)](self)
-
-    @property
-    def statuses(self):
-        return [status for _, status, _, _ in self.told]
-
-    @property
-    def fills(self):
-        return [row for row in self.told if row[1] in ("Partial", "Completed")]
-
-
-def run(bars, acts=None, cash=10_000.0, costs=FREE, venue=None, add=None, gaps="flagged", **more):
-    cerebro = bt.Cerebro(runonce=False, stdstats=False)
-    add_feeds(cerebro, bars, gaps)
-    if venue is None or isinstance(venue, VenueSettings):
-        venue = SimVenue(cash, (1, len(bars.symbols)), costs, venue)
-    cerebro.broker = VenueBroker(venue, bars, **more)
-    if add is not None:
-        add(cerebro)
-    cerebro.addstrategy(Scripted, acts=acts)
-    return cerebro.run()[0]
-
-
-RISING = (10.0, 11.0, 12.0, 13.0, 14.0, 15.0)
+from tests.bridge_run import FREE, RISING, market, run
 
 
 def test_market_order_fills_at_the_next_open_and_is_told_before_next():
@@ -137,6 +56,21 @@ def test_session_happens_exactly_once_even_where_no_feed_has_a_bar():
         seen.clear()
         run(bars, venue=Counting(1e4, (1, 2), FREE), gaps=gaps)
         assert seen == list(bars.sessions)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"preload": False}, {"runonce": True}, {"stdstats": True}, {"exactbars": 1}]
+)
+def test_every_way_to_run_is_told_the_same(settings):
+    bars = market(RISING, RISING, missing=[(2, 1)], split={(3, 0): 2.0}, ended={1: 4})
+    acts = {
+        1: lambda s: s.buy(size=100),
+        2: lambda s: s.buy(data=s.datas[1], size=10),
+        4: lambda s: s.sell(size=150, exectype=Order.Limit, price=13.5),
+    }
+    usual, other = run(bars, acts), run(bars, acts, settings=settings)
+    assert len(usual.told) > 6
+    assert (usual.told, usual.trades, usual.curve) == (other.told, other.trades, other.curve)
 
 
 def test_order_waits_where_its_symbol_does_not_trade():
@@ -235,105 +169,6 @@ def test_cancel_of_a_waiting_order_reaches_the_venue():
     assert not strategy.broker.venue.pending.qty.any()
 
 
-def test_split_changes_the_position_and_keeps_the_profit_right():
-    # 100 bought at 10, split 2 for 1 before bar 4, 200 sold at 7: 1,400 - 1,000.
-    bars = market((10, 10, 12, 6, 6, 7), split={(3, 0): 2.0})
-    acts = {1: lambda s: s.buy(size=100), 5: lambda s: s.close()}
-    seen = []
-    acts[4] = lambda s: seen.append((s.position.size, s.position.price))
-    strategy = run(bars, acts)
-    assert seen == [(200, 5.0)]
-    assert strategy.fills[-1] == (6, "Completed", -200, 7.0)
-    assert strategy.trades[-1] == (6, True, 400.0, 400.0)
-    assert strategy.broker.getcash() == 10_400.0
-
-
-def test_fraction_left_by_a_split_is_told_as_a_fill_in_cash():
-    # 101 shares, 3 for 2: 151 and a half; the half is paid at the last close, 12.5 / 1.5.
-    bars = market((10, 10, 12, 8, 8, 9), split={(3, 0): 1.5})
-    strategy = run(bars, {1: lambda s: s.buy(size=101), 5: lambda s: s.close()})
-    note = next(order for order in strategy.orders if order.info.note)
-    assert note.executed.size == -0.5
-    assert note.executed.price == pytest.approx(12.5 / 1.5)
-    profit = 151 * 9 + 12.5 / 3 - 1010
-    assert strategy.trades[-1] == (6, True, pytest.approx(profit), pytest.approx(profit))
-    assert strategy.broker.getcash() == pytest.approx(10_000 + profit)
-
-
-def test_waiting_order_is_split_too():
-    # 10 wanted at 6; after the split 20 at 3.
-    bars = market((10, 10, 10, 5, 3.5, 3.5), split={(3, 0): 2.0})
-    acts = {1: lambda s: s.buy(size=10, exectype=Order.Limit, price=6.0)}
-    strategy = run(bars, acts)
-    assert strategy.fills == [(5, "Completed", 20, 3.0)]
-
-
-def test_order_that_a_reverse_split_leaves_nothing_of_is_refused():
-    bars = market((10, 10, 10, 100, 100, 100), split={(3, 0): 0.1})
-    acts = {1: lambda s: s.buy(size=3, exectype=Order.Limit, price=5.0)}
-    strategy = run(bars, acts)
-    assert strategy.statuses == ["Submitted", "Accepted", "Rejected"]
-    assert strategy.orders[-1].info.reason == Reason.TOO_SMALL
-
-
-def test_fill_in_the_session_of_a_split_is_in_new_shares():
-    bars = market((10, 10, 12, 6, 6, 7), split={(3, 0): 2.0})
-    acts = {1: lambda s: s.buy(size=100), 3: lambda s: s.buy(size=10), 5: lambda s: s.close()}
-    strategy = run(bars, acts)
-    assert strategy.fills[1] == (4, "Completed", 20, 6.0)
-    assert strategy.trades[-1] == (6, True, 220 * 7.0 - 1000 - 120, 220 * 7.0 - 1000 - 120)
-
-
-def test_delisting_closes_the_position_as_a_fill_with_a_note():
-    bars = market(RISING, RISING, ended={1: 3})
-    acts = {1: lambda s: s.buy(data=s.datas[1], size=10)}
-    strategy = run(bars, acts)
-    last = strategy.orders[-1]
-    assert strategy.told[-1] == (5, "Completed", -10, 13.5)  # the close of its last bar
-    assert (last.info.reason, last.info.note) == (
-        Reason.DELISTED,
-        "delisted: settled at its last close",
-    )
-    assert strategy.trades[-1] == (5, True, 25.0, 25.0)  # (13.5 - 11) x 10
-    assert strategy.curve[-1] == (10_025.0, 10_025.0)
-
-
-def test_order_for_a_delisted_symbol_is_refused_with_the_reason():
-    bars = market(RISING, RISING, ended={1: 2})
-    acts = {
-        3: lambda s: s.buy(data=s.datas[1], size=1),
-        5: lambda s: s.buy(data=s.datas[1], size=1),
-    }
-    strategy = run(bars, acts)
-    assert strategy.statuses == ["Submitted", "Accepted", "Rejected", "Submitted", "Rejected"]
-    assert [o.info.reason for o in strategy.orders if o.status == Order.Rejected] == [
-        Reason.DELISTED,
-        Reason.DELISTED,
-    ]
-
-
-def test_dividend_goes_to_cash():
-    bars = market(RISING, dividend={(3, 0): 0.5})
-    acts = {1: lambda s: s.buy(size=100)}
-    strategy = run(bars, acts, venue=VenueSettings(pay_dividends=True))
-    assert strategy.broker.getcash() == 10_000 - 1_100 + 50
-
-
-def test_fill_at_the_same_close_is_told_with_the_next_session():
-    strategy = run(
-        market(RISING), {2: lambda s: s.buy(size=1)}, venue=VenueSettings(fill="same_close")
-    )
-    assert strategy.told[-1] == (3, "Completed", 1, 11.5)
-
-
-def test_fill_at_the_same_close_is_told_in_new_shares_when_the_next_session_splits():
-    bars = market((10, 10, 12, 6, 6, 7), split={(3, 0): 2.0})
-    acts = {3: lambda s: s.buy(size=10), 4: lambda s: s.close()}
-    strategy = run(bars, acts, venue=VenueSettings(fill="same_close"))
-    assert strategy.fills == [(4, "Completed", 20, 6.25), (5, "Completed", -20, 6.5)]
-    assert strategy.trades[-1][2] == 20 * 6.5 - 125
-
-
 class InParts(SimVenue):
     """Fills 0.3 shares as 0.1 and 0.2."""
 
@@ -372,55 +207,20 @@ def test_account_that_already_holds_something_goes_on_from_there():
     assert seen == [(5, 9.0, 1_000.0)]
 
 
-def test_second_run_is_refused():
-    cerebro = bt.Cerebro(runonce=False, stdstats=False)
-    bars = market(RISING)
-    add_feeds(cerebro, bars)
-    cerebro.broker = VenueBroker(SimVenue(1e4, (1, 1)), bars)
-    cerebro.run()
-    with pytest.raises(VenueError, match="serves one run"):
-        cerebro.run()
+def test_strategy_helpers_of_backtrader_work():
+    seen = []
 
+    def look(strategy):
+        positions = strategy.getpositions()
+        seen.extend([positions[strategy.datas[1]].size, strategy.orders[-1].brokerstatus()])
+        seen.append(strategy.broker.getvalue([strategy.datas[1]]))
 
-def test_feed_of_an_unknown_symbol_is_refused():
-    cerebro = bt.Cerebro(runonce=False, stdstats=False)
-    add_feeds(cerebro, market(RISING, RISING))
-    cerebro.broker = VenueBroker(SimVenue(1e4, (1, 1)), market(RISING))
-    with pytest.raises(UsageError, match='feed "B": expected the name of one of the symbols A'):
-        cerebro.run()
-
-
-def test_bar_on_a_day_that_is_no_session_is_refused():
-    cerebro = bt.Cerebro(runonce=False, stdstats=False)
-    bars = market(RISING)
-    add_feeds(cerebro, bars)
-    cerebro.broker = VenueBroker(SimVenue(1e4, (1, 1)), bars.between(bars.sessions[2], None))
-    with pytest.raises(DataError, match="2020-01-01 00:00:00, which is no session"):
-        cerebro.run()
-
-
-def test_commission_cannot_be_set_here():
-    broker = VenueBroker(SimVenue(1e4, (1, 1)), market(RISING))
-    with pytest.raises(UsageError, match="costs are the venue's"):
-        broker.setcommission(0.001)
-    with pytest.raises(UsageError, match="costs are the venue's"):
-        broker.addcommissioninfo(bt.CommInfoBase())
-
-
-@pytest.mark.parametrize(
-    ("order", "message"),
-    [
-        (
-            {"exectype": Order.Close},
-            "exectype: expected Market, Limit, Stop or StopLimit, found Cl",
-        ),
-        ({"exectype": Order.StopTrail, "trailamount": 1.0}, "trailamount: expected a single order"),
-        ({"exectype": Order.Limit, "price": 9.0, "valid": 3.0}, "valid: expected None"),
-    ],
-)
-def test_order_that_no_venue_can_do_is_refused_loudly(order, message):
-    with pytest.raises(VenueError, match=message):
-        run(market(RISING), {2: lambda s: s.buy(size=1, **order)})
+    acts = {1: lambda s: s.order_target_percent(s.datas[1], target=0.5), 3: look}
+    acts[4] = lambda s: s.close(s.datas[1])
+    strategy = run(market(RISING, (20, 20, 20, 20, 20, 20)), acts)
+    # half of 10,000 at a close of 20.5: 243 shares
+    assert seen == [243, Order.Completed, 243 * 20.5]
+    assert strategy.fills[-1] == (5, "Completed", -243, 20.0)
 
 
 def test_execution_is_dated_with_the_session_of_the_fill():
