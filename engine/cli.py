@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 the run failed, 2 wrong use. With --json one object goes t
 everything else to stderr.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -47,6 +48,8 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command; return its exit code."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # features named module:function are found beside the user
     try:
         require_own_packages()
         app(args=arguments)
@@ -136,12 +139,13 @@ def data_clean(
     clamp: Annotated[
         bool, typer.Option(help="Also widen high and low to hold open and close.")
     ] = False,
+    calendar: Annotated[str, typer.Option(help="XNYS, or none for other markets.")] = "XNYS",
     json: Json = False,
 ) -> None:
     """Write a repaired copy of a file and list every repair."""
     from engine.run.data_commands import clean_data
 
-    _finish(clean_data(file, out, clamp, json), json)
+    _finish(clean_data(file, out, clamp, calendar, json), json)
 
 
 @check_app.command("parity")

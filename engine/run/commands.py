@@ -1,12 +1,13 @@
 """What each command does, from settings to result; `engine.cli` only parses words."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from engine.errors import UsageError
 from engine.report.folder import RunFolder
 from engine.run.build import bars_of, dates, find_settings, new_run_folder
-from engine.run.console import progress, say
+from engine.run.console import echo, progress, say
 from engine.run.evaluation import evaluate
 from engine.settings import Settings
 from engine.settings_text import as_toml
@@ -30,7 +31,7 @@ def run_train(config: str, overrides: tuple[str, ...], as_json: bool) -> Result:
     trained = _train(settings, new_run_folder(settings))
     if not as_json:
         score = trained["validation_score"]
-        _print(f"best checkpoint {trained['checkpoint']} (validation score {score:.3f})")
+        echo(f"best checkpoint {trained['checkpoint']} (validation score {score:.3f})")
     return trained
 
 
@@ -57,14 +58,14 @@ def run_parity(config: str, checkpoint: Path, overrides: tuple[str, ...], as_jso
     first, last = dates(bars, settings, "test")
     found = check_parity(bars, spec, policy, first, last, settings.backtest.cash)
     if not as_json:
-        _print(f"{found.bars} bars, {found.decisions} decisions, {found.fills} fills")
+        echo(f"{found.bars} bars, {found.decisions} decisions, {found.fills} fills")
         for item in found.differences:
             mark = "equal" if item.largest == 0.0 else f"largest difference {item.largest:.3g}"
             where = f", first beyond its limit on {item.bar}" if item.bar else ""
-            _print(f"  {item.paths:28} {item.field:10} {mark}{where}")
+            echo(f"  {item.paths:28} {item.field:10} {mark}{where}")
         if not found.fills:
-            _print("note: nothing was traded, so orders and fills were not put to the test")
-        _print("parity holds" if found.equal else "PARITY DOES NOT HOLD")
+            echo("note: nothing was traded, so orders and fills were not put to the test")
+        echo("parity holds" if found.equal else "PARITY DOES NOT HOLD")
     rows = [
         {"paths": d.paths, "field": d.field, "largest": d.largest, "within": d.within, "bar": d.bar}
         for d in found.differences
@@ -94,20 +95,20 @@ def run_lookahead(
     with progress("look-ahead", 200 * len(CHANGES)) as show:
         found = check_lookahead(pipeline, bars, first, last, progress=show)
     if not as_json:
-        _print(f"{found.dates} dates, {found.changes} changed futures, {found.compared} decisions")
+        echo(f"{found.dates} dates, {found.changes} changed futures, {found.compared} decisions")
         for leak in found.leaks[:20]:
-            _print(
+            echo(
                 f"  LEAK {leak.output} of {leak.symbol} on {leak.seen} moved when bars after "
                 f"{leak.changed_after} changed ({leak.change})"
             )
-        _print("nothing earlier moved" if found.clean else f"{len(found.leaks)} LEAKS")
+        echo("nothing earlier moved" if found.clean else f"{len(found.leaks)} LEAKS")
     return {
         "check": "lookahead",
         "clean": found.clean,
         "dates": found.dates,
         "changes": found.changes,
         "compared": found.compared,
-        "leaks": [vars_of(leak) for leak in found.leaks],
+        "leaks": [asdict(leak) for leak in found.leaks],
         "exit_code": 0 if found.clean else 1,
     }
 
@@ -116,13 +117,8 @@ def show_config(config: str, overrides: tuple[str, ...], as_json: bool) -> Resul
     """Print the merged settings."""
     settings = find_settings(config, overrides)
     if not as_json:
-        _print(as_toml(settings).rstrip())
+        echo(as_toml(settings).rstrip())
     return settings.model_dump(mode="json")
-
-
-def vars_of(record: Any) -> dict[str, Any]:
-    """Return a record with slots as a mapping."""
-    return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
 def _train(settings: Settings, folder: Path) -> Result:
@@ -155,9 +151,3 @@ def _show(folder: Path, as_json: bool) -> Result:
         print_run(folder)
     run = RunFolder(folder).read()
     return {"run": str(folder), "page": str(page), "metrics": run.metrics, "summary": run.summary}
-
-
-def _print(text: str) -> None:
-    import typer
-
-    typer.echo(text)

@@ -1,4 +1,4 @@
-"""What a person sees while a command works: on stderr, so that stdout stays one result."""
+"""What a person sees: results on stdout, everything else on stderr."""
 
 import sys
 from collections.abc import Iterator
@@ -16,6 +16,11 @@ def say(text: str) -> None:
     """Write one line to stderr."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+def echo(text: str) -> None:
+    """Write one line of the result to stdout."""
+    sys.stdout.write(text + "\n")
 
 
 @contextmanager
