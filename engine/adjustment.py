@@ -16,15 +16,9 @@ from engine.tables import Table
 # session to the next, the smallest true dividend by more than 2e-5.
 STEP = 2e-5
 EXACT = 1e-4  # a split is written down exactly; a dividend comes this near to one by luck only
-_TERMS = tuple(range(1, 11))
-_LARGE = (12, 15, 20, 24, 25, 28, 30, 40, 50, 60, 75, 80, 100)
-SIMPLE = np.array(
-    sorted(
-        {p / q for p in _TERMS for q in _TERMS if p != q and not 0.8 < p / q < 1.25}
-        | {float(p) for p in _LARGE}
-        | {1.0 / p for p in _LARGE}
-    )
-)
+_FORWARD = {p / q for q in range(1, 6) for p in range(q + 1, 11) if p / q >= 1.25}
+_FORWARD |= {float(p) for p in (12, 15, 20, 24, 25, 28, 30, 40, 50, 60, 75, 80, 100)}
+SIMPLE = np.array(sorted(_FORWARD | {1.0 / ratio for ratio in _FORWARD}))
 
 
 @dataclass(frozen=True, slots=True)

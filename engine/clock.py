@@ -17,6 +17,7 @@ from engine.errors import DataError
 CALENDARS = ("XNYS",)
 KNOWN_AHEAD = timedelta(days=365)  # exchanges publish holidays about that far ahead
 _FIRST_YEAR = 1990
+_EARLIEST = np.datetime64("1900-01-01")
 
 
 class Clock(Protocol):
@@ -71,6 +72,13 @@ def sessions(calendar: str, start: date | np.datetime64, end: date | np.datetime
     first, last = as_day(start), as_day(end)
     days = _known(calendar, first, last)[0]
     return days[np.searchsorted(days, first) : np.searchsorted(days, last, side="right")]
+
+
+def covers(calendar: str, days: np.ndarray) -> np.ndarray:
+    """Tell which dates the calendar can judge. Shapes: (n,) -> (n,) bool; NaT is not covered."""
+    if calendar == "none":
+        return ~np.isnat(days)
+    return np.asarray((days >= _EARLIEST) & (days <= as_day(_known_until())))
 
 
 def opens_at(sessions_on: np.ndarray, calendar: str) -> np.ndarray:
@@ -141,12 +149,16 @@ def _hours(sessions_on: np.ndarray, calendar: str, column: int) -> np.ndarray:
     return np.asarray(known[column][where])
 
 
+def _known_until() -> date:
+    return now().date() + KNOWN_AHEAD
+
+
 def _known(calendar: str, first: np.datetime64, last: np.datetime64) -> tuple[np.ndarray, ...]:
     if calendar not in CALENDARS:
         raise DataError(
             f'expected a calendar of {CALENDARS}, found "{calendar}"; it lists no sessions'
         )
-    end = now().date() + KNOWN_AHEAD
+    end = _known_until()
     if last > np.datetime64(end, "D"):
         raise DataError(
             f"{calendar} is known to {end} only, asked for {last}; ask for an earlier date"

@@ -119,7 +119,7 @@ def _splits(series: Series, gaps: np.ndarray) -> list[Finding]:
     doubted = ~series.trusted & (gaps < jumps.HOLE) & ~_changed(series)
     for jump in jumps.suspects(series.days, series.ohlcv, series.events.split):
         if doubted[jump.index]:
-            remedy = f"add a split column with {jump.ratio:g} on that row, or get adjusted prices"
+            remedy = "look the split up and add it in a split column, or get adjusted prices"
             at, text = np.array([jump.index]), jump.text()
             found.append(series.finding("unlisted_split", "warning", at, text, remedy))
     return found

@@ -10,6 +10,7 @@ import numpy as np
 
 from engine import (
     adjustment,
+    clock,
     daily_check,
     data_clean,
     factors,
@@ -24,6 +25,7 @@ from engine.findings import Finding, several
 from engine.tables import Table
 
 _BESIDE = ("factor_files", "map_files")
+_FEW = 5  # so many bars with close outside [low, high] may be single errors
 _LONG_AGO = np.datetime64("0001-01-01")
 
 
@@ -53,6 +55,7 @@ def check_table(table: Table) -> list[Finding]:
     half = _half_adjusted(table)
     findings += [*_lost_events(table), *_zero_volume(table), *half]
     usable, _ = data_clean.repair(table, "none")
+    usable = usable.take(clock.covers("XNYS", usable.days))
     if len(usable.lines) == 0:
         return findings
     foreign = data_clean.is_foreign(usable, "XNYS")
@@ -170,8 +173,8 @@ def _lost_events(table: Table) -> list[Finding]:
 
 
 def _half_adjusted(table: Table) -> list[Finding]:
-    outside = rows.outside(table.ohlcv)
-    if outside.sum() <= rows.HALF_ADJUSTED * len(table.lines):
+    outside = rows.outside(table.ohlcv) & (table.ohlcv[:, HIGH] >= table.ohlcv[:, LOW])
+    if outside.sum() < max(_FEW, rows.HALF_ADJUSTED * len(table.lines)):
         return []
     message = (
         f"{int(outside.sum()):,} of {len(table.lines):,} bars have close outside [low, high]: close is "

@@ -17,6 +17,7 @@ from engine.errors import DataError, UsageError
 from engine.findings import refuse
 from engine.tables import Table
 
+_DROPPED = ("ragged_row", "unreadable_stamp", "not_a_number")  # found in reading, gone by now
 FOREIGN = 0.01  # share of rows on closed days from which a file is taken to follow another exchange
 
 
@@ -61,14 +62,13 @@ def clean_file(
         table, done = repair(table, calendar, clamp)
         if len(table.lines) == 0:
             raise DataError(f"{path}: no row of {table.symbol} is left after the repairs")
-        refuse([f for f in rows.judge(table) if f.kind not in ("ragged_row", *_READING)])
+        refuse([f for f in rows.judge(table) if f.kind not in _DROPPED])
+        if not is_foreign(table, calendar):
+            refuse(rows.closed_finding(table, calendar))
         cleaned.append(table)
         repairs += done
     _write(cleaned, out)
     return repairs
-
-
-_READING = ("unreadable_stamp", "not_a_number")  # found while reading; their rows are dropped
 
 
 def repair(table: Table, calendar: str, clamp: bool = False) -> tuple[Table, list[Repair]]:
@@ -98,7 +98,7 @@ def repair(table: Table, calendar: str, clamp: bool = False) -> tuple[Table, lis
 
 def is_foreign(table: Table, calendar: str) -> bool:
     """Tell whether the dates follow another exchange: many rows on days this one was closed."""
-    days = np.unique(table.days[~np.isnat(table.days)])
+    days = np.unique(table.days[clock.covers(calendar, table.days)])
     if len(days) == 0:
         return False
     closed = ~np.isin(days, clock.sessions(calendar, days[0], days[-1]))

@@ -12,6 +12,8 @@ from engine.bars import CLOSE, OPEN
 
 HOLE = 20  # sessions; a longer silence may end with another company
 NEAR = 0.035  # how near to a split ratio the overnight step must be, relative
+HUGE = 3.0  # a step this many times over is hardly trading: near enough is ROUGHLY near
+ROUGHLY = 0.25
 LEAST = 0.18  # log of the smallest step looked at; 5:4 is 0.22
 USUAL = np.array(
     [1.25, 4 / 3, 1.5, 2.5, *range(2, 11), 12, 15, 20, 25, 30, 40, 50, 100]
@@ -56,10 +58,11 @@ def suspects(days: np.ndarray, ohlcv: np.ndarray, split: np.ndarray) -> list[Jum
     found = []
     for t in np.where((np.abs(overnight) > LEAST) & (split[1:] == 1.0))[0]:
         ratio = float(USUAL[np.argmin(np.abs(np.log(USUAL) - overnight[t]))])
-        if abs(np.exp(overnight[t]) / ratio - 1) > NEAR or abs(daily[t] - np.log(ratio)) > 0.2:
+        near = ROUGHLY if abs(overnight[t]) > np.log(HUGE) else NEAR
+        if abs(np.exp(overnight[t]) / ratio - 1) > near or abs(daily[t] - np.log(ratio)) > 0.3:
             continue
-        near = np.abs(daily[max(0, t - 20) : t + 21])
-        if abs(overnight[t]) > 5 * np.median(near):
+        around = np.abs(daily[max(0, t - 20) : t + 21])
+        if abs(overnight[t]) > 5 * np.median(around):
             found.append(Jump(int(t) + 1, days[t + 1], closes[t], opens[t + 1], ratio))
     return found
 

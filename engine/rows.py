@@ -52,20 +52,29 @@ def copies(table: Table) -> tuple[np.ndarray, np.ndarray]:
 
 def closed_days(table: Table, calendar: str) -> np.ndarray:
     """Find the rows on days the exchange was closed. Shapes: (k,) indices."""
-    known = table.days[~np.isnat(table.days)]
-    if calendar == "none" or len(known) == 0:
+    covered = clock.covers(calendar, table.days)
+    if calendar == "none" or not covered.any():
         return np.array([], dtype=np.int64)
-    open_days = clock.sessions(calendar, known.min(), known.max())
-    return np.where(~np.isin(table.days, open_days) & ~np.isnat(table.days))[0]
+    days = table.days[covered]
+    open_days = clock.sessions(calendar, days.min(), days.max())
+    return np.where(~np.isin(table.days, open_days) & covered)[0]
 
 
 def closed_finding(table: Table, calendar: str) -> list[Finding]:
-    """Name the rows on closed days, if there are any."""
+    """Name the rows on days the exchange was closed, and on days its calendar cannot judge."""
+    findings = []
+    beyond = np.where(~clock.covers(calendar, table.days) & ~np.isnat(table.days))[0]
+    if len(beyond):
+        message = f"{table.days[beyond[0]]} lies outside what is known of {calendar}"
+        remedy = "correct the date"
+        findings.append(
+            found(table, "implausible_date", beyond, message, column="date", remedy=remedy)
+        )
     at = closed_days(table, calendar)
-    if len(at) == 0:
-        return []
-    message = f"{calendar} was closed on {table.days[at[0]]}"
-    return [found(table, "closed_day", at, message, column="date")]
+    if len(at):
+        message = f"{calendar} was closed on {table.days[at[0]]}"
+        findings.append(found(table, "closed_day", at, message, column="date"))
+    return findings
 
 
 def contents(table: Table) -> np.ndarray:

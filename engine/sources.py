@@ -111,6 +111,7 @@ def _synthetic(settings: DataSettings) -> Bars:
         return synthetic.make(made, settings.calendar, settings.symbols, None)
     update = {"source": made.base, "synthetic": SyntheticSettings()}
     base = _load_whole(settings.model_copy(update=update))
+    base = base.between(made.base_start, made.base_end)
     return synthetic.make(made, settings.calendar, (), base)
 
 

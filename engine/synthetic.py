@@ -5,6 +5,7 @@ tails. `gbm` is the control without an edge: no rule can time it. `echo` pays wh
 ago, through volume, and nothing else: its optimum is known, and for k >= 2 only memory can find it.
 """
 
+from datetime import date
 from typing import Literal
 
 import numpy as np
@@ -32,6 +33,8 @@ class SyntheticSettings(BaseModel, frozen=True, extra="forbid"):
     base: Literal["sample", "csv", "parquet"] = Field(
         "sample", description="bootstrap: the real market its days are drawn from"
     )
+    base_start: date | None = Field(None, description="bootstrap: first real session drawn from")
+    base_end: date | None = Field(None, description="bootstrap: last real session drawn from")
     symbols: int = Field(1, ge=1, le=1000, description="number of symbols (gbm, echo)")
     mean_block: float = Field(
         70.0, ge=1, description="bootstrap: mean number of real days in a row"

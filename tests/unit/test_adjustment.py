@@ -60,7 +60,7 @@ def test_a_step_down_that_is_no_split_is_refused_with_its_row():
         derived([100.0, 100.0], [100.0, 90.0])
 
 
-CENTS = st.integers(1, 400).map(lambda c: c / 100)
+YIELDS = st.floats(0.002, 0.2)  # of the close
 
 
 @given(
@@ -68,27 +68,28 @@ CENTS = st.integers(1, 400).map(lambda c: c / 100)
     st.dictionaries(
         st.integers(1, 39), st.sampled_from([2.0, 3.0, 1.5, 7.0, 0.1, 0.05]), max_size=3
     ),
-    st.dictionaries(st.integers(1, 39), CENTS, max_size=5),
+    st.dictionaries(st.integers(1, 39), YIELDS, max_size=5),
     st.floats(0.01, 10.0),
 )
 @settings(max_examples=200, deadline=None)
 def test_events_come_back_from_the_adjusted_close_they_made(returns, splits, dividends, factor):
     n = len(returns)
-    split, dividend = np.ones(n), np.zeros(n)
+    split, paid = np.ones(n), np.zeros(n)
     for t, ratio in splits.items():
         if t < n:
             split[t] = ratio
-    for t, cash in dividends.items():
+    for t, share in dividends.items():
         if t < n and split[t] == 1.0:  # both on one day cannot be told apart from the step alone
-            dividend[t] = cash
+            paid[t] = share
     close = 100.0 * np.exp(np.cumsum(returns)) / np.cumprod(split)
+    dividend = paid * close
     adjusted = adjustment.adjusted_close(close, split, dividend) * factor
     step = adjustment.implied(close, split, dividend)
     events = derived(close, adjusted)
     cash_looks_like_split = [
         dividend[t] > 0 and adjustment.simple_ratio(step[t], adjustment.EXACT) for t in range(n)
     ]
-    if not any(cash_looks_like_split):
+    if not any(cash_looks_like_split) and not any("rounded" in note for note in events.notes):
         assert events.split == pytest.approx(split)
         assert events.dividend == pytest.approx(dividend, rel=1e-6, abs=1e-9)
     rebuilt = adjustment.adjusted_close(close, events.split, events.dividend)

@@ -1,5 +1,6 @@
 """Sources: the sample's events, strict loading with its messages, joins, ranges."""
 
+import hashlib
 from datetime import date
 
 import numpy as np
@@ -89,6 +90,12 @@ def test_sample_events_rebuild_the_adjusted_close_of_the_file():
         )
         ratio = rebuilt / table.adjusted
         assert np.abs(ratio / ratio[-1] - 1).max() < 1e-9
+
+
+def test_sample_file_is_the_published_one_with_its_notice():
+    digest = hashlib.sha256(SAMPLE.read_bytes()).hexdigest()
+    assert digest == "5abadf99b2d394f920120a27de6f0df129859d71d4cfb0bf661bcc99446ab1fd"
+    assert digest in (SAMPLE.parent / "NOTICE.txt").read_text()
 
 
 def test_sample_symbols_and_dates_can_be_chosen():
@@ -254,6 +261,12 @@ BAD = {
     "volume": (["2020-03-02,10,12,9,11,-5"], "column volume", "found -5"),
     "zones": ([GOOD[0], "2020-03-03T05:00:00Z,11,13,10,12,200"], "line 2", "time zone"),
     "closed": (["2020-03-06,1,1,1,1,1", "2020-03-07,1,1,1,1,1"], "line 3 (2020-03-07)", "closed"),
+    "typo": (
+        [GOOD[0], "2120-03-03,11,13,10,12,200"],
+        "line 3 (2120-03-03)",
+        "outside what is known",
+    ),
+    "past": (["0020-03-02,11,13,10,12,200"], "line 2 (0020-03-02)", "correct the date"),
     "date": (["02.03.2020,10,12,9,11,100"], "line 2, column date", "'02.03.2020'"),
     "word": (["2020-03-02,10,12,9,n/a,100"], "line 2, column Close", "'n/a'"),
     "thousands": (['2020-03-02,10,12,9,11,"1,000"'], "line 2, column Volume", "'1,000'"),
