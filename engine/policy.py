@@ -19,7 +19,10 @@ class ActionSpace(BaseModel, frozen=True, extra="forbid"):
         "discrete", description="sell / hold / buy, or a continuous exposure"
     )
     band: float = Field(
-        0.1, ge=0, lt=1, description="no order while the wish is this near to what is held, in sleeves"
+        0.1,
+        ge=0,
+        lt=1,
+        description="no order while the wish is this near to what is held, in sleeves",
     )
 
     @property
@@ -62,8 +65,8 @@ def greedy(head: np.ndarray, space: ActionSpace) -> np.ndarray:
     Continuous: tanh of the mean, (...).
     """
     if space.kind == "discrete":
-        return np.argmax(head, axis=-1)
-    return np.tanh(head[..., 0])
+        return np.asarray(np.argmax(head, axis=-1))
+    return np.asarray(np.tanh(head[..., 0]))
 
 
 def decode(action: np.ndarray, space: ActionSpace, allow_short: bool) -> Wish:

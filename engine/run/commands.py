@@ -4,11 +4,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine.errors import UsageError
 from engine.report.folder import RunFolder
 from engine.run.build import bars_of, dates, find_settings, new_run_folder
 from engine.run.console import echo, progress, say
-from engine.run.evaluation import evaluate
+from engine.run.evaluation import deployed, evaluate
 from engine.settings import Settings
 from engine.settings_text import as_toml
 
@@ -54,7 +53,7 @@ def run_parity(config: str, checkpoint: Path, overrides: tuple[str, ...], as_jso
 
     settings = find_settings(config, overrides)
     bars = bars_of(settings)
-    spec, policy = _deployed(settings, checkpoint, len(bars.symbols))
+    spec, policy = deployed(settings, checkpoint, len(bars.symbols))
     first, last = dates(bars, settings, "test")
     found = check_parity(bars, spec, policy, first, last, settings.backtest.cash)
     if not as_json:
@@ -132,14 +131,6 @@ def _backtest(settings: Settings, checkpoint: Path | None, folder: Path, as_json
     bars = bars_of(settings)
     found = evaluate(settings, bars, checkpoint, RunFolder(folder))
     return found | _show(folder, as_json)
-
-
-def _deployed(settings: Settings, checkpoint: Path, symbols: int) -> Any:
-    from engine.run.evaluation import deployed
-
-    if not checkpoint.is_dir():
-        raise UsageError(f"--checkpoint {checkpoint}: no such folder; `barwise train` makes one")
-    return deployed(settings, checkpoint, symbols)
 
 
 def _show(folder: Path, as_json: bool) -> Result:

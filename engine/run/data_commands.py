@@ -23,7 +23,7 @@ SOURCES = {
 def list_data(as_json: bool) -> Result:
     """List the sources, and each symbol of the sample with its dates and events."""
     bars = load(DataSettings(source="sample"))
-    symbols = []
+    symbols: list[Result] = []
     for n, symbol in enumerate(bars.symbols):
         traded = bars.sessions[bars.traded[:, n]]
         symbols.append(
@@ -55,7 +55,7 @@ def check_data(files: list[Path], as_json: bool) -> Result:
             raise UsageError(f"{path}: no such file or folder")
     order = {"error": 0, "warning": 1, "info": 2}
     findings = sorted(check_files(files), key=lambda found: order[found.severity])
-    counts = Counter(found.severity for found in findings)
+    counts: Counter[str] = Counter(found.severity for found in findings)
     if not as_json:
         for found in findings:
             echo(f"{found.severity:8}{found.text()}")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from engine.bars import Bars
+from engine.errors import UsageError
 from engine.journal import Journal
 from engine.policy import Policy
 from engine.report.folder import RunFolder
@@ -20,11 +21,12 @@ from engine.trader import Trader, TraderSpec
 
 def deployed(settings: Settings, checkpoint: Path, symbols: int) -> tuple[TraderSpec, Policy]:
     """Load a checkpoint for the market that the settings describe."""
-    from engine.checkpoint import read
     from engine.step import StepPolicy
 
-    spec = spec_of(read(checkpoint), settings, symbols)
-    return spec, StepPolicy.load(checkpoint)
+    if not checkpoint.is_dir():
+        raise UsageError(f"--checkpoint {checkpoint}: no such folder; `barwise train` makes one")
+    policy = StepPolicy.load(checkpoint)
+    return spec_of(policy.info, settings, symbols), policy
 
 
 def evaluate(

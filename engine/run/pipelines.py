@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from engine.bars import Bars
-from engine.errors import UsageError
 from engine.features import FeatureSet
 from engine.observation import Scaler
 from engine.run.backtest import baseline_trader
@@ -26,8 +25,6 @@ def pipeline_of(settings: Settings, bars: Bars, checkpoint: Path | None) -> Pipe
     if checkpoint is None:
         trader = baseline_trader(settings, settings.backtest.strategy, bars, 0.02)
         return standard(trader.spec, trader.policy, None, 0, cash, symbols)
-    if not checkpoint.is_dir():
-        raise UsageError(f"--checkpoint {checkpoint}: no such folder; `barwise train` makes one")
     spec, policy = deployed(settings, checkpoint, symbols)
     first, last = dates(bars, settings, "train")
     fit = fit_on(spec.features, first, last, spec.scaler.clip)

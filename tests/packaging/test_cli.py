@@ -1,0 +1,147 @@
+"""The command line as a person meets it: exit codes, streams, what help imports, name clashes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine import VERSION
+from engine.errors import UsageError
+from engine.ownership import require_own_packages
+
+HEAVY = ("torch", "pandas", "backtrader", "numpy", "alpaca", "exchange_calendars")
+
+
+def barwise(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    code = "from engine.cli import main; main()"
+    command = [sys.executable, "-W", "error::UserWarning", "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["data", "--help"], ["train", "--help"]]
+)
+def test_help_and_version_import_nothing_heavy(arguments):
+    code = (
+        "import sys\n"
+        "from engine.cli import run\n"
+        f"code = run({arguments!r})\n"
+        f"heavy = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "sys.exit(f'imported {heavy}' if heavy else code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_version_is_the_one_of_the_package():
+    assert barwise("--version").stdout.strip() == f"barwise {VERSION}"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["train"],
+        ["train", "no-such-settings"],
+        ["config", "show", "demo", "--set", "train.gama=0.9"],
+        ["config", "show", "demo", "--nonsense"],
+        ["data", "check", "no-such-file.csv"],
+        ["backtest", "demo", "--checkpoint", "no-such-folder"],
+        ["check", "parity", "demo", "--checkpoint", "no-such-folder"],
+    ],
+)
+def test_wrong_use_ends_with_two_and_keeps_stdout_clean(arguments, tmp_path):
+    done = (
+        barwise(*arguments, "--set", f"runs_dir={tmp_path}")
+        if "demo" in arguments
+        else barwise(*arguments)
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip()
+
+
+def test_failed_run_ends_with_one_and_says_what_to_do(tmp_path):
+    bad = tmp_path / "X.csv"
+    bad.write_text("date,open,high,low,close,volume\n2010-01-04,1,2,0.5,nan,10\n")
+    sets = [
+        "--set",
+        "data.source=csv",
+        "--set",
+        f"data.path={bad}",
+        "--set",
+        "data.price_basis=raw",
+    ]
+    done = barwise("backtest", "demo", *sets, "--set", f"runs_dir={tmp_path}")
+    assert done.returncode == 1, done.stderr
+    assert "X.csv" in done.stderr
+    assert "line 2" in done.stderr
+    assert "barwise data clean" in done.stderr
+    assert barwise("data", "check", str(bad)).returncode == 1
+
+
+def test_json_is_one_object_on_stdout(tmp_path):
+    done = barwise("config", "show", "demo", "--json", "--set", "train.gamma=0.91")
+    assert json.loads(done.stdout)["train"]["gamma"] == 0.91
+    listed = json.loads(barwise("data", "list", "--json").stdout)
+    assert [row["symbol"] for row in listed["sample"]] == ["AAPL", "GOOG", "IBM", "MSFT"]
+    assert listed["sample"][0]["splits"] == ["2000-06-21", "2005-02-28"]
+
+
+def test_baseline_backtest_writes_a_run_that_reports_again(tmp_path):
+    sets = ["--set", f"runs_dir={tmp_path}", "--set", "split.test.start=2012-01-03"]
+    done = barwise("backtest", "demo", "--json", *sets)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    run = Path(result["run"])
+    assert Path(result["page"]).is_file()
+    for name in ("settings.json", "journal.sqlite", "metrics.json", "equity.csv", "trades.csv"):
+        assert (run / name).is_file()
+    Path(result["page"]).unlink()
+    again = barwise("report", str(run))
+    assert again.returncode == 0, again.stderr
+    assert "Buy and hold" in again.stdout
+    assert Path(result["page"]).is_file()
+
+
+def test_package_of_somebody_else_in_our_place_is_refused(tmp_path):
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents" / "__init__.py").write_text("NAME = 'another distribution'\n")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from engine.cli import run\n"
+        "sys.exit(run(['--version']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "package agents is not barwise's" in done.stderr
+    assert "environment of its own" in done.stderr
+
+
+def test_our_own_packages_carry_the_mark():
+    require_own_packages()
+    with pytest.raises(UsageError, match="package json"):
+        require_own_packages(("json",))
+
+
+def test_feature_module_beside_the_user_is_found(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "def doubled(window):\n    return 2.0 * (window[..., 3, -1] / window[..., 3, -2] - 1.0)\n\n"
+        "doubled.lookback = 2\n"
+    )
+    settings = tmp_path / "mine.toml"
+    settings.write_text(
+        'runs_dir = "."\n[split]\ntrain = { end = 2007-12-31 }\n'
+        "validation = { start = 2008-01-02, end = 2008-12-31 }\ntest = { start = 2012-01-03 }\n"
+        '[observation]\nfeatures = ["mine:doubled"]\n'
+        "[train]\nupdates = 1\nbooks = 4\nrollout_steps = 16\nepisode_steps = 32\nminibatches = 2\n"
+    )
+    done = barwise("train", "mine.toml", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    checkpoint = json.loads(done.stdout)["checkpoint"]
+    again = barwise("backtest", "mine.toml", "--checkpoint", checkpoint, "--json", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
