@@ -198,7 +198,8 @@ def _zero_volume(table: Table) -> list[Finding]:
     if len(at) == 0:
         return []
     flat = int((table.ohlcv[at, HIGH] == table.ohlcv[at, LOW]).sum())
-    message = f"{several(len(at), 'bar')} of volume 0, {flat:,} of them flat: nobody traded"
+    shown = f", {flat:,} of them flat" if flat else ""
+    message = f"{several(len(at), 'bar')} of volume 0{shown}: nobody traded"
     found = rows.found(table, "zero_volume", at, message, column="volume", value="0")
     remedy = 'they load as not traded; zero_volume = "traded" is for indices'
     return [replace(found, severity="warning", remedy=remedy)]

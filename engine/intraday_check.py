@@ -9,9 +9,10 @@ import numpy as np
 
 from engine import clock
 from engine.bars import CLOSE, HIGH, LOW, OPEN, VOLUME
+from engine.cells import NEW_YORK
 from engine.findings import Finding, several
 from engine.rows import when
-from engine.tables import NEW_YORK, Table
+from engine.tables import Table
 
 LATE_S = 1800  # a session that starts or stops this much off its hours is not whole
 LARGE = 1.4  # open and close of one bar this many times apart
@@ -117,8 +118,8 @@ def _partial(
             late.append(rows[0])
         if to_close[rows[-1]] - step >= LATE_S:
             short.append(rows[-1])
-        length = since_open[rows[0]] + to_close[rows[0]]
-        counts.append(-(-length // step) - len(rows))
+        else:
+            counts.append(-(-to_close[rows[0]] // step) - len(rows))
     found = []
     if late:
         text = f"{several(len(late), 'session')} with a late start: "

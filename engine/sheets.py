@@ -54,7 +54,9 @@ def read(path: Path) -> Sheet:
         if name.endswith(".parquet"):
             return _parquet(path)
         return _delimited(path, list(_csv_rows(path)))
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zipfile.BadZipFile) as error:
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: expected UTF-8 text: {error}; save it as UTF-8") from error
+    except (OSError, EOFError, csv.Error, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be read: {error}; download the file again") from error
 
 
@@ -95,6 +97,10 @@ def _delimited(path: Path, rows: list[tuple[int, list[str]]]) -> Sheet:
     if path.name.lower().endswith(".zip") and _LEAN_ROW.match(rows[0][1][0].strip()):
         return _lean(path, rows)
     header = [cell.strip() for cell in rows[0][1]]
+    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+        raise DataError(
+            f"{path}, line 1: expected commas between cells; write the file with commas"
+        )
     if all(re.fullmatch(r"[-+.\d: ]*", cell) for cell in header):
         raise DataError(
             f"{path}, line 1: expected column names (Date, Open, High, Low, Close, Volume), found "

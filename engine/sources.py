@@ -73,7 +73,10 @@ def load(settings: DataSettings) -> Bars:
     bars = _end_before_holes(whole, whole.between(settings.start, settings.end))
     if len(bars.sessions) == 0 or not bars.traded.any():
         asked = f"{settings.start or 'the first day'} to {settings.end or 'the last day'}"
-        raise DataError(f"{bars.source}: no bar from {asked}; change data.start and data.end")
+        raise DataError(
+            f"{bars.source}: no bar that traded from {asked}; change data.start and data.end, or "
+            "zero_volume where the file has no volumes"
+        )
     return bars
 
 

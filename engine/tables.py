@@ -7,18 +7,15 @@ what was read is judged by engine.rows.
 import difflib
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from engine import sheets
+from engine import cells, sheets
 from engine.errors import DataError
 from engine.findings import CLEAN_REMEDY, Finding, refuse
 
-NEW_YORK = ZoneInfo("America/New_York")
 FIELDS = ("open", "high", "low", "close", "volume")
 _NAMES = {
     "stamp": ("date", "datetime", "timestamp", "time", "session", "day"),
@@ -105,12 +102,12 @@ def from_sheet(sheet: sheets.Sheet, symbol: str) -> tuple[Table, ...]:
     if len(sheet.lines) == 0:
         refuse(faults)
         raise DataError(f"{sheet.file}: the file has a header and no rows; download it again")
-    stamps, trouble = _stamps(sheet, sheet.columns[roles["stamp"]])
+    stamps, trouble = cells.stamps(sheet, sheet.columns[roles["stamp"]])
     faults += trouble
     numbers: dict[str, np.ndarray] = {}
     for role in (*FIELDS, "adjusted", "dividend", "split"):
         if role in roles:
-            numbers[role], trouble = _numbers(sheet, roles[role])
+            numbers[role], trouble = cells.numbers(sheet, roles[role])
             faults += trouble
     whole = Table(
         sheet.file,
@@ -126,7 +123,7 @@ def from_sheet(sheet: sheets.Sheet, symbol: str) -> tuple[Table, ...]:
     )
     if "symbol" not in roles:
         return (whole,)
-    return _by_symbol(whole, np.array(sheet.columns[roles["symbol"]], dtype=str))
+    return _by_symbol(whole, sheet.columns[roles["symbol"]])
 
 
 def _side(sheet: sheets.Sheet, side: str) -> sheets.Sheet:
@@ -176,74 +173,23 @@ def _ragged(sheet: sheets.Sheet, symbol: str) -> list[Finding]:
     ]
 
 
-def _stamps(sheet: sheets.Sheet, cells: Any) -> tuple[np.ndarray, list[Finding]]:
-    if isinstance(cells, np.ndarray) and cells.dtype.kind == "M":
-        return cells.astype("datetime64[s]"), []
-    parsed = [_stamp(str(cell).strip()) for cell in cells]
-    local = [None if p is None else p.astimezone(NEW_YORK) if p.tzinfo else p for p in parsed]
-    stamps = np.array(
-        [None if p is None else p.replace(tzinfo=None) for p in local], "datetime64[s]"
-    )
-    faults = []
-    bad = [i for i, p in enumerate(parsed) if p is None]
-    if bad:
-        found = f"expected a date like 2009-01-02, found {cells[bad[0]]!r}"
-        faults.append(_fault(sheet, "unreadable_stamp", found, bad, "date", str(cells[bad[0]])))
-    aware = [i for i, p in enumerate(parsed) if p is not None and p.tzinfo is not None]
-    if aware and len(aware) < len(parsed) - len(bad):
-        odd = sorted({i for i, p in enumerate(parsed) if p is not None and p.tzinfo is None})
-        few = min(odd, aware, key=len)
-        found = f"some stamps carry a time zone and some do not: {cells[few[0]]!r}"
-        faults.append(_fault(sheet, "mixed_time_zones", found, few, "date", str(cells[few[0]])))
-    return stamps, faults
-
-
-def _stamp(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
-
-
-def _numbers(sheet: sheets.Sheet, column: str) -> tuple[np.ndarray, list[Finding]]:
-    cells = sheet.columns[column]
-    if isinstance(cells, np.ndarray) and cells.dtype.kind == "f":
-        return cells, []
-    values = [_number(cell) for cell in cells]
-    bad = [i for i, v in enumerate(values) if v is None]
-    numbers = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
-    if not bad:
-        return numbers, []
-    found = f"expected a number, found {cells[bad[0]]!r}"
-    return numbers, [_fault(sheet, "not_a_number", found, bad, column, str(cells[bad[0]]))]
-
-
-def _number(cell: str) -> float | None:
-    if not cell or cell.isspace():
-        return float("nan")
-    try:
-        return None if "_" in cell else float(cell)
-    except ValueError:
-        return None
-
-
-def _fault(
-    sheet: sheets.Sheet, kind: str, message: str, at: list[int], column: str, value: str
-) -> Finding:
-    rows = tuple(int(sheet.lines[i]) for i in at)
-    return Finding(sheet.file, "", kind, "error", message, CLEAN_REMEDY, rows, (), column, value)
-
-
 def _unless_empty(values: np.ndarray | None) -> np.ndarray | None:
     return None if values is None or np.isnan(values).all() else values
 
 
-def _by_symbol(whole: Table, symbols: np.ndarray) -> tuple[Table, ...]:
+def _by_symbol(whole: Table, named: Any) -> tuple[Table, ...]:
+    symbols = np.array([str(cell).strip().upper() for cell in named])
+    empty = np.where(symbols == "")[0]
+    if len(empty):
+        line = whole.lines[empty[0]]
+        raise DataError(
+            f"{whole.file}, line {line}: expected a symbol, found nothing; write it there"
+        )
     names, first = np.unique(symbols, return_index=True)
     tables = []
     for name in names[np.argsort(first)]:
         part = whole.take(symbols == name)
         lines = {int(line) for line in part.lines}
         faults = tuple(f for f in whole.faults if lines & set(f.rows) or f.kind == "ragged_row")
-        tables.append(replace(part, symbol=str(name).strip().upper(), faults=faults))
+        tables.append(replace(part, symbol=str(name), faults=faults))
     return tuple(tables)

@@ -107,7 +107,7 @@ def test_sample_symbols_and_dates_can_be_chosen():
 
 
 def test_an_empty_range_is_refused():
-    with pytest.raises(DataError, match="no bar from 2013-03-02 to the last day"):
+    with pytest.raises(DataError, match="no bar that traded from 2013-03-02 to the last day"):
         load(DataSettings(start=date(2013, 3, 2)))
 
 
@@ -317,12 +317,26 @@ def test_a_message_says_how_many_more_places_and_what_else(tmp_path):
         ("Date,Date,Open,High,Low,Close,Volume\n", "column 'Date' appears twice"),
         ("Date,Time,Open,High,Low,Close,Volume\n", "both mean stamp"),
         ("2020-03-02,1,1,1,1,1\n", "expected column names"),
+        ("Date;Open;High;Low;Close;Volume\n", "expected commas between cells"),
+        ("Date,Open,High,Low,Close,Volume,Symbol\n2020-03-02,1,1,1,1,1,\n", "expected a symbol"),
     ],
 )
 def test_a_file_that_is_no_price_table_is_refused(tmp_path, text, words):
     path = tmp_path / "ABC.csv"
     path.write_text(text)
     assert words in refused(path)
+
+
+def test_symbols_are_matched_without_case(tmp_path):
+    rows = [f"{GOOD[0]},abc", f"{GOOD[1]},ABC"]
+    bars = loaded(written(tmp_path, rows, HEAD.strip() + ",Symbol\n"))
+    assert bars.symbols == ("ABC",)
+    assert bars.traded.sum() == 2
+
+
+def test_text_that_is_not_utf8_is_refused(tmp_path):
+    (tmp_path / "ABC.csv").write_bytes(HEAD.encode() + b"\xff\xfe")
+    assert "expected UTF-8" in refused(tmp_path / "ABC.csv")
 
 
 def test_missing_and_foreign_files_are_refused(tmp_path):
