@@ -1,10 +1,11 @@
 """The single step of a network as an ONNX graph, for `engine.step` to run without torch.
 
-Exporting takes seconds, so it is done once for a network; later graphs get the weights of their
-moment put into the same nodes, which takes milliseconds.
+Exporting takes seconds and depends on a network's shape alone, so it is done once for a shape; the
+weights of the moment are then put into the same nodes, which takes milliseconds.
 """
 
 import copy
+import functools
 import logging
 import warnings
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agents.networks import ActorCritic
+from agents.networks import ActorCritic, Widths
 from engine.errors import CheckpointError
+from engine.settings_agent import NetworkSettings
 
 
 class StepGraph:
@@ -21,15 +23,12 @@ class StepGraph:
 
     def __init__(self, net: ActorCritic) -> None:
         self.net = net
-        self._model: Any = None
 
     def as_bytes(self) -> bytes:
         """Return the graph with the weights of now; without a book part it has no book input."""
         import onnxscript.optimizer
 
-        if self._model is None:
-            self._model = _export(self.net)
-        model = copy.deepcopy(self._model)
+        model = copy.deepcopy(_export(*self.net.shape))
         _put_weights(model, self.net)
         folded: bytes = onnxscript.optimizer.optimize(model).SerializeToString()
         return folded
@@ -47,19 +46,20 @@ class _Step(nn.Module):
         return self.net.step(market, book, memory)
 
 
-def _export(net: ActorCritic) -> Any:
+@functools.lru_cache(maxsize=8)
+def _export(widths: Widths, network: NetworkSettings, memory: str) -> Any:
     # Not optimised here: folding would hide the weights under other names. `as_bytes` folds later.
-    widths = net.widths
+    with torch.random.fork_rng(devices=[]):  # its weights are never used, nor may they cost draws
+        net = ActorCritic(widths, network, memory)
     named = {"market": widths.market, "memory": net.memory_width, "book": widths.book}
     named = {name: width for name, width in named.items() if name != "book" or width}
-    device = next(net.parameters()).device
     rows = torch.export.Dim("R", min=1)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of libraries it lacks
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside the exporter
         program = torch.onnx.export(
             _Step(net).eval(),
-            tuple(torch.zeros((3, width), device=device) for width in named.values()),
+            tuple(torch.zeros((3, width)) for width in named.values()),
             input_names=list(named),
             output_names=["head", "memory_after"],
             dynamic_shapes=tuple({0: rows} for _ in named),

@@ -33,6 +33,7 @@ class ActorCritic(nn.Module):
     def __init__(self, widths: Widths, network: NetworkSettings, memory: str = "carry") -> None:
         super().__init__()
         self.widths = widths
+        self.shape = (widths, network, memory)  # what another of the same kind is built from
         self.layers, self.hidden = network.lstm_layers, network.hidden_size
         self.book_in_lstm = network.book_input == "lstm"
         self.window = window_of(memory)

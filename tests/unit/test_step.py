@@ -137,21 +137,30 @@ def test_a_step_fed_a_forgotten_memory_is_caught() -> None:
     assert wrong > 1e-2
 
 
-def test_new_weights_in_the_same_graph_equal_a_fresh_export() -> None:
-    info = make_info(layers=2)
+def test_a_graph_exported_before_follows_the_weights_of_now() -> None:
+    info = make_info(layers=2).model_copy(update={"memory_width": 64})
     torch.manual_seed(1)
     net = build(info)
-    writer = Writer(net)
-    writer.graph()
+    before = Writer(net).graph()
     with torch.no_grad():
         for weight in net.parameters():
             weight.add_(0.1 * torch.randn_like(weight))
     rows = [np.random.default_rng(2).normal(size=(3, n)).astype(np.float32) for n in (3, 2, 64)]
-    known = info.model_copy(update={"memory_width": 64})
-    swapped = StepPolicy(writer.graph(), known).run(*rows)
-    exported = StepPolicy(Writer(net).graph(), known).run(*rows)
-    assert np.array_equal(swapped[0], exported[0])
-    assert np.array_equal(swapped[1], exported[1])
+    with torch.no_grad():
+        expected = [x.numpy() for x in net.step(*map(torch.from_numpy, rows))]
+    now = StepPolicy(Writer(net).graph(), info).run(*rows)
+    old = StepPolicy(before, info).run(*rows)
+    assert all(np.abs(a - b).max() <= 1e-6 for a, b in zip(now, expected, strict=True))
+    assert all(np.abs(a - b).max() > 1e-3 for a, b in zip(old, expected, strict=True))
+
+
+def test_exporting_costs_no_random_draw() -> None:
+    net = build(make_info(hidden_size=5))
+    torch.manual_seed(4)
+    expected = torch.rand(3)
+    torch.manual_seed(4)
+    Writer(net).graph()
+    assert torch.equal(torch.rand(3), expected)
 
 
 def observation(books: int, symbols: int) -> Observation:

@@ -1,0 +1,219 @@
+"""The training loop: repeatable, resumable, stoppable, and never without a usable checkpoint."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from agents.checkpoint import describe, load_network
+from agents.env import BookEnv, BookPlan
+from agents.evaluate import play, step_returns
+from agents.panel import Panel
+from agents.ppo import PPO
+from agents.train import Trained, train
+from engine.checkpoint import TrainedOn, read
+from engine.errors import CheckpointError, TradingError
+from engine.features import FeatureSet
+from engine.limits import Limits
+from engine.observation import Scaler
+from engine.policy import ActionSpace
+from engine.settings import AgentSettings
+from engine.settings_agent import RewardSettings, TrainSettings
+from engine.step import StepPolicy
+from engine.trader import TraderSpec
+from tests.markets import made_up
+
+FEATURES = FeatureSet(("log_return", "high_low_range"))
+BARS = made_up(5, sessions=200, gaps=0.0, late=0, events=0.0)
+
+
+def run(
+    folder: Path,
+    updates: int = 4,
+    seed: int = 0,
+    validate: Callable[[StepPolicy], float] = lambda policy: 1.0,
+    network: dict[str, Any] | None = None,
+    action: str = "discrete",
+    **options: Any,
+) -> Trained:
+    """Train a tiny agent; episodes of 12 bars end inside and between rollouts of 10."""
+    rows, ready = FEATURES.history(BARS)
+    spec = TraderSpec(
+        features=FEATURES,
+        scaler=Scaler.fit(rows, ready),
+        book_inputs=("position", "cash"),
+        action=ActionSpace.model_validate({"kind": action}),
+        limits=Limits(allow_short=True),
+        burn_in=4,
+    )
+    settings = {"hidden_size": 8, "heads": (8,), **(network or {})}
+    agent = AgentSettings.model_validate({"burn_in": 4, "network": settings})
+    trained_on = TrainedOn(
+        digest="", source="", price_basis="raw", symbols=(), start="2001-01-01", end="2002-01-01"
+    )
+    panel = Panel.of(BARS, FEATURES, spec.scaler)
+    env = BookEnv(panel, spec, BookPlan(6, "single", 12), np.random.default_rng(seed))
+    return train(
+        env,
+        describe(spec, agent, trained_on, seed),
+        TrainSettings(
+            seed=seed, updates=updates, rollout_steps=10, minibatches=2, validate_every=2
+        ),
+        RewardSettings(),
+        folder,
+        validate,
+        **options,
+    )
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(load_network(folder)[0].state_dict())
+
+
+def same(left: Path, right: Path) -> bool:
+    a, b = weights(left), weights(right)
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
+
+
+def test_same_seed_gives_identical_weights_and_another_seed_does_not(tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run(tmp_path / name, seed=seed)
+    assert same(tmp_path / "a/last", tmp_path / "b/last")
+    assert not same(tmp_path / "a/last", tmp_path / "c/last")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"network": {"book_input": "lstm"}}, {"action": "continuous"}], ids=str
+)
+def test_stopped_and_resumed_equals_never_stopped(tmp_path: Path, options: dict[str, Any]) -> None:
+    run(tmp_path / "whole", updates=4, **options)
+    run(tmp_path / "halves", updates=2, **options)
+    done = run(tmp_path / "halves", updates=4, resume=True, **options)
+    assert done.updates == 4
+    assert same(tmp_path / "whole/last", tmp_path / "halves/last")
+    whole, halves = rows_of(tmp_path / "whole"), rows_of(tmp_path / "halves")
+    for left, right in zip(whole, halves, strict=True):
+        del left["steps_per_s"], right["steps_per_s"]
+        assert left == right
+
+
+def test_a_resume_that_loses_the_optimiser_would_be_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # planted bug P18
+    run(tmp_path / "whole", updates=4)
+    run(tmp_path / "halves", updates=2)
+    monkeypatch.setattr(PPO, "restore", lambda self, state: None)
+    run(tmp_path / "halves", updates=4, resume=True)
+    assert not same(tmp_path / "whole/last", tmp_path / "halves/last")
+
+
+def test_resuming_with_other_settings_is_refused(tmp_path: Path) -> None:
+    run(tmp_path, updates=2)
+    with pytest.raises(CheckpointError, match="expected a checkpoint of these settings"):
+        run(tmp_path, updates=4, resume=True, network={"hidden_size": 16})
+
+
+def test_best_checkpoint_is_the_one_with_the_best_validation_score(tmp_path: Path) -> None:
+    scores = iter([0.1, 0.7, 0.7, 0.2])
+    done = run(tmp_path, updates=8, validate=lambda policy: next(scores))
+    assert done.score == 0.7
+    assert read(done.best).update == 4
+    assert read(done.best).validation_score == 0.7
+    assert read(tmp_path / "last").update == 8
+    assert not (done.best / "training").exists()
+
+
+def test_validation_gets_the_policy_that_is_saved(tmp_path: Path) -> None:
+    seen: list[np.ndarray] = []
+    rows = [np.ones((3, n), dtype=np.float32) for n in (2, 2, 16)]
+
+    def validate(policy: StepPolicy) -> float:
+        seen.append(policy.run(*rows)[0])
+        return 0.0
+
+    done = run(tmp_path, updates=2, validate=validate)
+    assert np.array_equal(StepPolicy.load(done.best).run(*rows)[0], seen[0])
+
+
+def test_every_update_leaves_a_line_and_is_reported(tmp_path: Path) -> None:
+    reported: list[dict[str, Any]] = []
+    run(tmp_path, updates=3, progress=reported.append)
+    lines = rows_of(tmp_path)
+    assert lines == reported
+    assert [line["update"] for line in lines] == [1, 2, 3]
+    assert [line["steps"] for line in lines] == [60, 120, 180]
+    assert ["validation_score" in line for line in lines] == [False, True, True]
+    expected = {"reward", "entropy", "kl", "clip_fraction", "explained_variance", "grad_norm"}
+    assert expected | {"steps_per_s", "sell", "hold", "buy"} <= set(lines[0])
+    assert lines[0]["sell"] + lines[0]["hold"] + lines[0]["buy"] == pytest.approx(1.0)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_good_checkpoints_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path / "good", updates=2)
+    batch = PPO.batch
+    calls = []
+
+    def broken(self: PPO, rollout: Any) -> Any:
+        calls.append(1)
+        found, watched = batch(self, rollout)
+        if len(calls) == 3:
+            found.target[0, 0] = torch.nan
+        return found, watched
+
+    monkeypatch.setattr(PPO, "batch", broken)
+    with pytest.raises(TradingError, match=r"the loss is nan .*expected finite numbers"):
+        run(tmp_path / "broken", updates=4)
+    assert same(tmp_path / "good/best", tmp_path / "broken/best")
+    assert same(tmp_path / "good/last", tmp_path / "broken/last")
+    assert len(rows_of(tmp_path / "broken")) == 2
+
+
+def test_a_score_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TradingError, match="validation score of update 2 is nan"):
+        run(tmp_path, validate=lambda policy: float("nan"))
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_ctrl_c_leaves_a_usable_best_checkpoint(tmp_path: Path, after: int) -> None:
+    def interrupt(row: dict[str, Any]) -> None:
+        if row["update"] == after:
+            raise KeyboardInterrupt
+
+    done = run(tmp_path, progress=interrupt)
+    assert done.interrupted
+    assert done.updates == after
+    policy = StepPolicy.load(done.best)
+    assert policy.info.update == min(after, 2)
+    assert policy.info.validation_score == (None if after == 1 else 1.0)
+
+
+def test_greedy_play_returns_raw_equity_and_moves_nothing(tmp_path: Path) -> None:
+    # R19, R20: twice the same, and equity is what the venue says
+    done = run(tmp_path, updates=2)
+    rows, ready = FEATURES.history(BARS)
+    policy = StepPolicy.load(done.best)
+    spec = TraderSpec(
+        FEATURES, Scaler.fit(rows, ready), policy.info.book, policy.info.action, Limits(), burn_in=4
+    )
+    found = []
+    for _ in range(2):
+        panel = Panel.of(BARS, FEATURES, spec.scaler)
+        plan = BookPlan(3, "single", 50)
+        env = BookEnv(panel, spec, plan, np.random.default_rng(1), policy=policy)
+        found.append(play(env))
+        assert np.array_equal(found[-1][-1], env.venue.book.equity())
+    assert np.array_equal(found[0], found[1])
+    assert (found[0][0] == 100_000.0).all()
+    total = np.prod(1.0 + step_returns(found[0]), axis=0)
+    assert total == pytest.approx(found[0][-1] / 100_000.0, rel=1e-12)
