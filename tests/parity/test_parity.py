@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
+from agents.checkpoint import Writer, build, describe
 from engine.bars import Bars
+from engine.checkpoint import TrainedOn
 from engine.costs import Costs
 from engine.features import FeatureSet
 from engine.limits import Limits
@@ -11,7 +14,9 @@ from engine.observation import Observation, Scaler
 from engine.policy import ActionSpace, Wish
 from engine.run.backtest import through_backtrader
 from engine.run.parity import check_parity, compare, through_replay
+from engine.settings import AgentSettings, NetworkSettings
 from engine.sources import DataSettings, load
+from engine.step import StepPolicy
 from engine.trader import Trader, TraderSpec
 from engine.venue import SimVenue, VenueSettings
 from tests.markets import made_up
@@ -94,6 +99,36 @@ def test_paths_agree_under_every_rule_of_the_venue(account, fill):
     found = check_parity(bars, spec, Follower(), 250, 419, 50_000.0)
     assert found.equal, [item for item in found.differences if not item.within]
     assert found.fills > 20
+
+
+@pytest.mark.parametrize("memory", ["carry", "window(10)"])
+@pytest.mark.parametrize("book_input", ["heads", "lstm"])
+def test_paths_agree_with_the_deployed_network_over_a_thousand_real_sessions(
+    sample, memory, book_input
+):
+    first, last = 2100, len(sample.sessions) - 1
+    spec = spec_for(sample, first)
+    agent = AgentSettings(
+        memory=memory,
+        burn_in=30,
+        network=NetworkSettings(hidden_size=24, lstm_layers=2, book_input=book_input),
+    )
+    torch.manual_seed(4)
+    trained_on = TrainedOn(
+        digest="", source="", price_basis="raw", symbols=(), start="2000-01-03", end="2001-01-03"
+    )
+    info = describe(spec, agent, trained_on, seed=0)
+    net = build(info)
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.mul_(2.0)  # an untrained head is too shy to trade
+        net.actor[-1].weight.mul_(100.0)
+    known = info.model_copy(update={"memory_width": net.memory_width})
+    policy = StepPolicy(Writer(net).graph(), known)
+    found = check_parity(sample, spec, policy, first, last, 100_000.0)
+    assert found.bars > 1_000
+    assert found.fills > 50
+    assert found.equal, [item for item in found.differences if not item.within]
 
 
 class Forgetful(Follower):
