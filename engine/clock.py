@@ -180,4 +180,7 @@ def _build(calendar: str, start: str, end: str) -> tuple[np.ndarray, ...]:
         raise DataError(f"{calendar} has no sessions from {start} to {end}: {error}") from error
     hours = (x.dt.tz_localize(None).to_numpy() for x in (table.opens, table.closes))
     days = table.sessions.to_numpy().astype("datetime64[D]")
-    return days, *(x.astype("datetime64[s]") for x in hours)
+    known = (days, *(x.astype("datetime64[s]") for x in hours))
+    for array in known:
+        array.setflags(write=False)  # shared by every caller
+    return known

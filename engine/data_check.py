@@ -39,13 +39,12 @@ def check_files(paths: list[Path]) -> list[Finding]:
     for path in _expand(paths):
         try:
             found = tables.read(path, tables.symbol_of(path))
+            with np.errstate(all="ignore"):  # absurd numbers are compared here, never used
+                findings += [finding for table in found for finding in check_table(table)]
+            read += [(path.parent, table) for table in found]
         except DataError as error:
-            message, _, remedy = str(error).rpartition("; ")
+            message, _, remedy = str(error).removeprefix(str(path)).lstrip(",: ").rpartition("; ")
             findings.append(Finding(str(path), "", "unreadable", "error", message, remedy))
-            continue
-        for table in found:
-            findings += check_table(table)
-            read.append((path.parent, table))
     return findings + _across(read)
 
 

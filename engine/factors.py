@@ -47,7 +47,7 @@ def beside(file: Path, days: np.ndarray, close: np.ndarray) -> Told | None:
         told.owner[mine] = number
         if factors.is_file() and mine.any():
             told.known[mine] = True
-            events = _events(_rows(factors), days[mine], close[mine])
+            events = _events(factors, days[mine], close[mine])
             told.events.split[mine] = events.split
             told.events.dividend[mine] = events.dividend
     return told if found else None
@@ -66,13 +66,17 @@ def _claimed(path: Path, ticker: str, days: np.ndarray) -> np.ndarray | None:
     return mine
 
 
-def _events(
-    rows: list[tuple[np.datetime64, list[str]]], days: np.ndarray, close: np.ndarray
-) -> adjustment.Events:
+def _events(path: Path, days: np.ndarray, close: np.ndarray) -> adjustment.Events:
     # A split that is nearly a simple ratio is taken as that ratio; a dividend is the cash that gives
     # the same total return.
-    last = np.array([r[0] for r in rows], dtype="datetime64[D]")
-    price, split = (np.array([float(r[1][i]) for r in rows]) for i in (0, 1))
+    rows = _rows(path)
+    try:
+        price, split = (np.array([float(cells[i]) for _, cells in rows]) for i in (0, 1))
+    except (ValueError, IndexError) as error:
+        raise DataError(
+            f"{path}: expected date,price factor,split factor: {error}; mend it"
+        ) from error
+    last = np.array([day for day, _ in rows], dtype="datetime64[D]")
     row = np.minimum(np.searchsorted(last, days), len(last) - 1)
     out = adjustment.none(len(days))
     ratio = split[row[1:]] / split[row[:-1]]

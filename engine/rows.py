@@ -88,6 +88,7 @@ def contents(table: Table) -> np.ndarray:
 def outside(ohlcv: np.ndarray) -> np.ndarray:
     """Tell which bars have open or close outside [low, high]. Shapes: (n, 5) -> (n,)."""
     slack = ROUNDING * (1.0 + np.abs(ohlcv[:, CLOSE]))
+    slack[~np.isfinite(slack)] = 0.0  # judged by its own rule
     parts = ohlcv[:, (OPEN, CLOSE)]
     over = parts > (ohlcv[:, HIGH] + slack)[:, None]
     under = parts < (ohlcv[:, LOW] - slack)[:, None]

@@ -4,9 +4,13 @@ import shutil
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.data_check import check_files
+from engine.errors import DataError
 from engine.findings import Finding
+from engine.sources import DataSettings, load
 
 HEAD = "Date,Open,High,Low,Close,Volume\n"
 
@@ -62,7 +66,7 @@ def test_a_file_that_cannot_be_read_is_a_finding(tmp_path):
     (tmp_path / "X.csv").write_text("")
     (found,) = check_files([tmp_path / "X.csv"])
     assert (found.kind, found.severity) == ("unreadable", "error")
-    assert "the file is empty" in found.message
+    assert found.message == "the file is empty"
     assert found.remedy == "download it again"
 
 
@@ -115,6 +119,33 @@ def test_a_finding_counts_its_places():
     one = Finding("f.csv", "X", "nan", "error", "a hole", "mend it", rows=(3, 5, 9))
     assert one.count == 3
     assert one.text() == "f.csv, line 3: X: a hole (and 2 more such places); mend it"
+
+
+CELL = st.sampled_from(
+    ["", "0", "-1", "nan", "inf", "1e308", "x", "10", "11", "9", "1e-300", "100", "2020-03-02"]
+)
+DATES = ["2020-03-02", "2020-03-03", "2020-03-05", "2020-03-06", "2020-03-07", "2020-06-01"]
+ODD_DATES = ["2020-03-09T04:00:00Z", "2020-03-04 10:00:00", "", "x", "0001-01-01", "9999-12-31"]
+STAMP = st.sampled_from(DATES + ODD_DATES)
+LINE = st.tuples(STAMP, CELL, CELL, CELL, CELL, CELL, CELL, CELL, CELL)
+
+
+@given(st.lists(LINE, min_size=1, max_size=8), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_no_file_however_broken_stops_the_check_or_loads_without_a_word(
+    tmp_path_factory, lines, events
+):
+    folder = tmp_path_factory.mktemp("any")
+    width = 9 if events else 6
+    head = HEAD.strip() + (",Adj Close,Dividends,Stock Splits" if events else "") + "\n"
+    path = written(folder, [",".join(line[:width]) for line in lines], head=head)
+    errors = [f for f in check_files([path]) if f.severity == "error"]
+    try:
+        bars = load(DataSettings(source="csv", path=str(path), price_basis="raw"))
+    except DataError:
+        return
+    assert not errors
+    assert np.isfinite(bars.ohlcv[bars.traded]).all()
 
 
 # The clean sets
