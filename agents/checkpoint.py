@@ -187,9 +187,17 @@ def _restore(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     return {key: _restore(value, arrays) for key, value in tree.items()}
 
 
+def recover(folder: Path) -> None:
+    """Bring back the complete older folder when a save was killed between its two renames."""
+    old = folder.with_name(f".{folder.name}.old")
+    if not folder.exists() and old.exists():
+        os.rename(old, folder)
+
+
 def _swap(temporary: Path, folder: Path) -> None:
     # Two renames: whatever stops us in between, one complete folder is left.
     old = folder.with_name(f".{folder.name}.old")
+    recover(folder)
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         os.rename(folder, old)

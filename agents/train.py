@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from agents.checkpoint import Writer, build, put_weights, resume_state
+from agents.checkpoint import Writer, build, put_weights, recover, resume_state
 from agents.env import BookEnv
 from agents.networks import ActorCritic
 from agents.ppo import PPO
@@ -73,7 +73,13 @@ def train(
     Ctrl-C ends it early with a usable best checkpoint. The same seed on one thread gives identical
     weights, and N updates, stopped and resumed to 2N, give what 2N at once give.
     Raises: TradingError when a loss or score is not finite; the checkpoints before it stay.
+    CheckpointError when the folder holds another training, or what is resumed does not fit.
     """
+    if not resume and ((folder / BEST).exists() or (folder / LAST).exists()):
+        raise CheckpointError(
+            f"{folder}: expected no checkpoints yet, found those of an earlier training; "
+            "resume it, or choose another folder"
+        )
     run = _Run.start(env, info, settings, reward, folder, validate)
     if resume:
         run.restore()
@@ -84,7 +90,8 @@ def train(
     except KeyboardInterrupt:
         interrupted = True
     run.finish()
-    return Trained(folder / BEST, run.score, run.update, interrupted)
+    score = read(folder / BEST).validation_score
+    return Trained(folder / BEST, score, run.update, interrupted)
 
 
 @dataclass
@@ -144,11 +151,14 @@ class _Run:
 
     def finish(self) -> None:
         # Stopped before the first validation: the weights of now are the best there is.
+        recover(self.folder / BEST)
         if self.score is None and not (self.folder / BEST).exists():
             self.writer.save(self.folder / BEST, self._record(None))
 
     def restore(self) -> None:
         last = self.folder / LAST
+        recover(last)
+        recover(self.folder / BEST)
         written = read(last)
         same = {"sha256": {}, "versions": {}, "update": 0, "validation_score": None}
         if written.model_copy(update=same) != self.info.model_copy(update=same):
@@ -162,6 +172,15 @@ class _Run:
         self.learner.restore(state["learner"])
         self.collector.generator.bit_generator.state = state["random"]
         self.collector.restore(state["collector"])
+        self._forget_later_lines()
+
+    def _forget_later_lines(self) -> None:
+        # Updates after the last checkpoint are done again, and write their lines again.
+        log = self.folder / METRICS
+        lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.exists() else []
+        whole = [line for line in lines if line.endswith("\n")]
+        kept = [line for line in whole if json.loads(line)["update"] <= self.update]
+        log.write_text("".join(kept), encoding="utf-8")
 
     def _validate(self) -> float:
         record = self._record(None)

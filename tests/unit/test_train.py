@@ -116,6 +116,36 @@ def test_a_resume_that_loses_the_optimiser_would_be_caught(
     assert not same(tmp_path / "whole/last", tmp_path / "halves/last")
 
 
+def test_updates_after_the_last_checkpoint_are_done_again_on_resume(tmp_path: Path) -> None:
+    def interrupt(row: dict[str, Any]) -> None:
+        if row["update"] == 3:
+            raise KeyboardInterrupt
+
+    run(tmp_path / "whole", updates=4)
+    run(tmp_path / "cut", updates=4, progress=interrupt)
+    with (tmp_path / "cut/training.jsonl").open("a") as log:
+        log.write('{"update": 4, "ste')  # killed in the middle of a line
+    run(tmp_path / "cut", updates=4, resume=True)
+    assert same(tmp_path / "whole/last", tmp_path / "cut/last")
+    assert [row["update"] for row in rows_of(tmp_path / "cut")] == [1, 2, 3, 4]
+
+
+def test_a_folder_that_holds_a_training_is_not_trained_into(tmp_path: Path) -> None:
+    run(tmp_path, updates=2)
+    with pytest.raises(CheckpointError, match="resume it, or choose another folder"):
+        run(tmp_path, updates=2)
+
+
+def test_a_save_killed_between_its_renames_loses_one_save_only(tmp_path: Path) -> None:
+    run(tmp_path / "whole", updates=4)
+    run(tmp_path / "cut", updates=2)
+    for name in ("best", "last"):
+        (tmp_path / "cut" / name).rename(tmp_path / "cut" / f".{name}.old")
+    done = run(tmp_path / "cut", updates=4, resume=True)
+    assert same(tmp_path / "whole/last", tmp_path / "cut/last")
+    assert read(done.best).update == 2
+
+
 def test_resuming_with_other_settings_is_refused(tmp_path: Path) -> None:
     run(tmp_path, updates=2)
     with pytest.raises(CheckpointError, match="expected a checkpoint of these settings"):
