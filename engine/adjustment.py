@@ -10,6 +10,7 @@ import numpy as np
 
 from engine.bars import CLOSE, PriceBasis
 from engine.errors import DataError
+from engine.findings import place
 from engine.tables import Table
 
 # Measured on 42 vendor files: rounding moves the ratio adjusted / close by less than 1e-5 from one
@@ -53,7 +54,7 @@ def of_table(table: Table, basis: PriceBasis) -> Events:
         assert listed is not None
         return listed
     _refuse_bad(table, adjusted, adjusted > 0, "adj close", "a price above zero")
-    where = [f"{table.file}, line {n} ({d})" for n, d in zip(table.lines, table.days, strict=True)]
+    where = [place(table.file, n, d) for n, d in zip(table.lines, table.days, strict=True)]
     if listed is None:
         return derive(close, adjusted, basis, where)
     step, told = steps(close, adjusted), implied(close, listed.split, listed.dividend)
@@ -151,7 +152,7 @@ def _refuse_bad(
     if len(wrong):
         line, day, value = table.lines[wrong[0]], table.days[wrong[0]], values[wrong[0]]
         raise DataError(
-            f"{table.file}, line {line} ({day}), column {column}: expected {expected}, "
+            f"{place(table.file, line, day)}, column {column}: expected {expected}, "
             f"found {value:g}; mend the row or remove the column"
         )
 

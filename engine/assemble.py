@@ -9,7 +9,7 @@ import numpy as np
 from engine import adjustment, clock, factors, jumps, rows
 from engine.bars import CLOSE, VOLUME, Bars, PriceBasis, last_bars
 from engine.errors import DataError
-from engine.findings import refuse, several
+from engine.findings import place, refuse, several
 from engine.tables import Table
 
 
@@ -107,7 +107,7 @@ def _refuse_intraday(table: Table) -> None:
         return
     at = np.where(table.stamps != table.days)[0][:1]
     raise DataError(
-        f"{table.file}, line {table.lines[at[0]]}, column date: expected one bar a session stamped "
+        f"{place(table.file, table.lines[at[0]])}, column date: expected one bar a session stamped "
         f"with its date, found {rows.when(table, at)[0]} (New York time); "
         "make daily bars of it, or write the date alone"
     )

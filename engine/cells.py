@@ -23,13 +23,13 @@ def stamps(sheet: Sheet, cells: Any) -> tuple[np.ndarray, list[Finding]]:
     faults = []
     bad = [i for i, (when, _) in enumerate(parsed) if when is None]
     if bad:
-        found = f"expected a date like 2009-01-02, found {cells[bad[0]]!r}"
+        found = f"expected a date like 2009-01-02, found '{cells[bad[0]]}'"
         faults.append(_fault(sheet, "unreadable_stamp", found, bad, "date", str(cells[bad[0]])))
     aware = [i for i, (_, zone) in enumerate(parsed) if zone]
     naive = [i for i, (when, zone) in enumerate(parsed) if when is not None and not zone]
     if aware and naive:
         few = min(naive, aware, key=len)
-        found = f"some stamps carry a time zone and some do not: {cells[few[0]]!r}"
+        found = f"some stamps carry a time zone and some do not: '{cells[few[0]]}'"
         faults.append(_fault(sheet, "mixed_time_zones", found, few, "date", str(cells[few[0]])))
     return np.array([when for when, _ in parsed], dtype="datetime64[s]"), faults
 
@@ -47,7 +47,7 @@ def numbers(sheet: Sheet, column: str) -> tuple[np.ndarray, list[Finding]]:
     bad = [i for i, v in enumerate(parsed) if v is None]
     if not bad:
         return read, []
-    found = f"expected a number, found {cells[bad[0]]!r}"
+    found = f"expected a number, found '{cells[bad[0]]}'"
     return read, [_fault(sheet, "not_a_number", found, bad, column, str(cells[bad[0]]))]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from engine import clock, rows, sheets, tables
 from engine.bars import HIGH, LOW, VOLUME
 from engine.errors import DataError, UsageError
-from engine.findings import refuse
+from engine.findings import place, refuse
 from engine.tables import Table
 
 _DROPPED = ("ragged_row", "unreadable_stamp", "not_a_number")  # found in reading, gone by now
@@ -34,7 +34,7 @@ class Repair:
 
     def text(self) -> str:
         """Say it in one line."""
-        return f"{self.file}, line {self.row} ({self.day}): {self.message}"
+        return f"{place(self.file, self.row, self.day)}: {self.message}"
 
 
 def clean_file(

@@ -44,7 +44,7 @@ class Finding:
         """The file, the first line and the first date, as words."""
         text = self.file
         if self.rows:
-            text += f", line {self.rows[0]}"
+            text = place(text, self.rows[0])
         if self.days:
             text += f" ({self.days[0]})"
         return f"{text}, column {self.column}" if self.column else text
@@ -55,6 +55,12 @@ class Finding:
         more = "" if told else f" (and {several(self.count - 1, 'more such place')})"
         symbol = f" {self.symbol}:" if self.symbol else ""
         return f"{self.where}:{symbol} {self.message}{more}; {self.remedy}"
+
+
+def place(file: str, line: object, day: object = None) -> str:
+    """Name a place in a file: its line, or its row where the format has no lines."""
+    noun = "row" if file.lower().endswith(".parquet") else "line"
+    return f"{file}, {noun} {line}" + ("" if day is None else f" ({day})")
 
 
 def several(n: int, noun: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from engine import cells, sheets
 from engine.errors import DataError
-from engine.findings import CLEAN_REMEDY, Finding, refuse
+from engine.findings import CLEAN_REMEDY, Finding, place, refuse
 
 FIELDS = ("open", "high", "low", "close", "volume")
 _NAMES = {
@@ -140,7 +140,7 @@ def _roles(sheet: sheets.Sheet) -> dict[str, str]:
             raise DataError(_unknown(sheet.file, name))
         if role != "ignored" and role in roles:
             raise DataError(
-                f"{sheet.file}, line 1: columns {roles[role]!r} and {name!r} both mean {role}; "
+                f"{sheet.file}: columns {roles[role]!r} and {name!r} both mean {role}; "
                 "remove one of them"
             )
         roles[role] = name
@@ -148,7 +148,7 @@ def _roles(sheet: sheets.Sheet) -> dict[str, str]:
     if missing:
         wanted = "a date" if missing[0] == "stamp" else missing[0]
         raise DataError(
-            f"{sheet.file}, line 1: expected a column for {wanted}, found "
+            f"{sheet.file}: expected a column for {wanted}, found "
             f"{', '.join(sheet.columns)}; add the column or rename the one that holds it"
         )
     return roles
@@ -161,7 +161,7 @@ def _unknown(file: str, name: str) -> str:
         if near
         else "remove or rename it"
     )
-    return f"{file}, line 1: unknown column {name!r}; {hint}"
+    return f"{file}: unknown column {name!r}; {hint}"
 
 
 def _ragged(sheet: sheets.Sheet, symbol: str) -> list[Finding]:
@@ -183,7 +183,7 @@ def _by_symbol(whole: Table, named: Any) -> tuple[Table, ...]:
     if len(empty):
         line = whole.lines[empty[0]]
         raise DataError(
-            f"{whole.file}, line {line}: expected a symbol, found nothing; write it there"
+            f"{place(whole.file, line)}: expected a symbol, found nothing; write it there"
         )
     names, first = np.unique(symbols, return_index=True)
     tables = []

@@ -141,6 +141,17 @@ def test_parquet_and_csv_of_the_same_bars_have_one_digest(tmp_path):
     assert from_parquet.digest() == loaded(written(tmp_path, GOOD)).digest()
 
 
+def test_a_parquet_file_has_rows_and_needs_a_named_date(tmp_path):
+    prices = {name: [1.0, 1.0, None] for name in ("Open", "High", "Low", "Close", "Volume")}
+    days = [date(2020, 3, 2), date(2020, 3, 3), date(2020, 3, 4)]
+    pq.write_table(pa.table({"Date": days, **prices}), tmp_path / "A.parquet")
+    pq.write_table(pa.table({"__index_level_0__": days, **prices}), tmp_path / "B.parquet")
+    assert "A.parquet, row 3 (2020-03-04), column open" in refused(
+        tmp_path / "A.parquet", source="parquet"
+    )
+    assert "unknown column '__index_level_0__'" in refused(tmp_path / "B.parquet", source="parquet")
+
+
 def test_stamps_of_midnight_new_york_are_the_date_they_mean(tmp_path):
     rows = ["2020-03-06T05:00:00Z,10,12,9,11,100", "2020-03-09T04:00:00Z,11,13,10,12,200"]
     bars = loaded(written(tmp_path, rows))  # winter time on Friday, summer time on Monday
