@@ -70,15 +70,20 @@ def derive(close: np.ndarray, adjusted: np.ndarray, basis: PriceBasis, where: li
     """Find the events that turn `close` into `adjusted`.
 
     Shapes: (n,) in and out; `where` (n,) names each bar in messages.
-    A step that is an exact simple ratio is a split (not with basis "split"); any other step up is a
-    distribution in cash; a step down that is no split is refused.
+    A step that is an exact simple ratio is a split, which basis "split" cannot have; any other step
+    up is a distribution in cash; a step down that is no split is refused.
     Raises: DataError naming the bar.
     """
     events = none(len(close))
     notes = []
     step = steps(close, adjusted)
     for t in np.where(np.abs(step - 1.0) > _noise(adjusted))[0]:
-        split = simple_ratio(step[t], EXACT) if basis == "raw" else None
+        split = simple_ratio(step[t], EXACT)
+        if split is not None and basis == "split":
+            raise DataError(
+                f"{where[t]}: adjusted close over close steps by {step[t]:.6f}, a split that is not in "
+                'the prices yet; set price_basis = "raw"'
+            )
         if split is not None:
             events.split[t] = split
         elif step[t] > 1.0:

@@ -72,12 +72,11 @@ def _series(table: Table, basis: PriceBasis, calendar: str) -> _Series:
     identical, _ = rows.copies(table)
     table = table.take(~identical)
     happened, known, notes = _events(table, basis)
-    if basis == "raw":
-        notes += [
-            f"{table.symbol} {j.day}: {j.text()}"
-            for j in jumps.suspects(table.days, table.ohlcv, happened.split)
-            if not known[j.index]
-        ]
+    notes += [
+        f"{table.symbol} {j.day}: {j.text()}"
+        for j in jumps.suspects(table.days, table.ohlcv, happened.split)
+        if not known[j.index]
+    ]
     notes = [f.text() for f in findings] + notes
     return _Series(table.symbol, table.days, table.ohlcv, happened, tuple(notes))
 

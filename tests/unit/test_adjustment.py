@@ -33,11 +33,18 @@ def test_a_small_step_is_a_dividend_in_cash():
     assert events.split.tolist() == [1.0, 1.0, 1.0]
 
 
-def test_with_split_adjusted_prices_even_a_large_step_is_a_distribution():
-    events = derived([100.0, 50.0], [50.0, 50.0], basis="split")
+@pytest.mark.parametrize("basis", ["raw", "split"])
+def test_a_large_step_that_no_split_makes_is_a_distribution(basis):
+    # A spin-off: 60 a share on a close of 100 is a step of 1.6 + 0.0001.
+    events = derived([160.0, 100.0], [99.99, 100.0], basis=basis)
     assert events.split.tolist() == [1.0, 1.0]
-    assert events.dividend.tolist() == pytest.approx([0.0, 50.0])
-    assert "distribution of 50.0000 a share" in events.notes[0]
+    assert events.dividend.tolist() == pytest.approx([0.0, 60.016], abs=1e-3)
+    assert "distribution of 60.0160 a share" in events.notes[0]
+
+
+def test_a_split_in_prices_declared_split_adjusted_is_refused():
+    with pytest.raises(DataError, match=r'row 1: .* a split that is not .* price_basis = "raw"'):
+        derived([100.0, 50.0], [50.0, 50.0], basis="split")
 
 
 def test_rounded_adjusted_closes_invent_no_dividend():
