@@ -20,6 +20,8 @@ def run_demo(overrides: tuple[str, ...], as_json: bool) -> Result:
     folder = new_run_folder(settings)
     say("barwise demo: real prices of 2000-2013, no network, no account, paper trading only")
     trained = _train(settings, folder)
+    if trained["interrupted"]:
+        return trained
     result = _backtest(settings, Path(str(trained["checkpoint"])), folder, as_json)
     return trained | result
 
@@ -30,7 +32,8 @@ def run_train(config: str, overrides: tuple[str, ...], as_json: bool) -> Result:
     trained = _train(settings, new_run_folder(settings))
     if not as_json:
         score = trained["validation_score"]
-        echo(f"best checkpoint {trained['checkpoint']} (validation score {score:.3f})")
+        told = "not validated yet" if score is None else f"validation score {score:.3f}"
+        echo(f"best checkpoint {trained['checkpoint']} ({told})")
     return trained
 
 
@@ -124,7 +127,8 @@ def _train(settings: Settings, folder: Path) -> Result:
     from engine.run.training import train_run
 
     say(f"run folder {folder}")
-    return train_run(settings, folder)
+    trained = train_run(settings, folder)
+    return trained | {"exit_code": 1} if trained["interrupted"] else trained
 
 
 def _backtest(settings: Settings, checkpoint: Path | None, folder: Path, as_json: bool) -> Result:

@@ -39,8 +39,10 @@ def evaluate(
     with Journal(folder.path / "journal.sqlite") as journal:
         recorder = Recorder(journal, bars.symbols)
         venue = new_venue(settings, bars)
-        agent = through_backtrader(bars, trader, venue, first, last, recorder)
-        recorder.flush()
+        try:
+            agent = through_backtrader(bars, trader, venue, first, last, recorder)
+        finally:
+            recorder.flush()  # an interrupted run leaves what it did
     with progress("baselines", len(settings.backtest.baselines)) as show:
         names: list[str] = []
 
@@ -73,10 +75,9 @@ def _summary(
 ) -> dict[str, Any]:
     name = str(checkpoint) if checkpoint else settings.backtest.strategy
     costs, venue = settings.costs, settings.venue
-    warnings = [note for note in bars.notes if "split" in note]
     return {
         "name": settings.name,
-        "title": f"{settings.name}: {', '.join(bars.symbols)}",
+        "title": settings.name,
         "agent": name,
         "seed": settings.train.seed if checkpoint else None,
         "costs": _costs_text(costs),
@@ -86,13 +87,13 @@ def _summary(
             "same_close": "filled at the close of the decision itself",
         }[venue.fill]
         + f"; {venue.account} account",
-        "warnings": warnings,
+        "warnings": [],
         "checks": [],
     }
 
 
 def _costs_text(costs: Any) -> str:
-    parts = [f"{costs.rate:.4%} of value" if costs.rate else ""]
+    parts = [f"{costs.rate * 100:g} % of value" if costs.rate else ""]
     parts += [f"${costs.per_share:g} a share" if costs.per_share else ""]
     parts += [f"${costs.per_order:g} an order" if costs.per_order else ""]
     parts += [f"at least ${costs.minimum:g} an order" if costs.minimum else ""]

@@ -1,35 +1,59 @@
 """The pipeline that a look-ahead check puts under test, as backtests run it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from engine.bars import Bars
 from engine.features import FeatureSet
-from engine.observation import Scaler
-from engine.run.backtest import baseline_trader
-from engine.run.build import dates
+from engine.observation import Observation, Scaler
+from engine.policy import ActionSpace, Policy, Wish, decode, greedy
+from engine.run.build import dates, new_spec
 from engine.run.evaluation import deployed
 from engine.run.lookahead import Pipeline, standard
 from engine.settings import Settings
 
 
 def pipeline_of(settings: Settings, bars: Bars, checkpoint: Path | None) -> Pipeline:
-    """Return the agent's pipeline, or that of `backtest.strategy` without a checkpoint.
+    """Return the agent's pipeline; without a checkpoint, one that a training would start with.
 
-    The scaler of a checkpoint is frozen; the features and the scaler that a training with these
-    settings would fit are checked all the same, by refitting on training dates.
+    A checkpoint's scaler is frozen, yet its fit is put to the test as well: it is repeated on the
+    training dates of every changed market.
     """
     cash, symbols = settings.backtest.cash, len(bars.symbols)
+    policy: Policy
     if checkpoint is None:
-        trader = baseline_trader(settings, settings.backtest.strategy, bars, 0.02)
-        return standard(trader.spec, trader.policy, None, 0, cash, symbols)
-    spec, policy = deployed(settings, checkpoint, symbols)
+        spec = new_spec(settings, bars, settings.backtest.allocation or 1.0 / symbols)
+        policy = Probe(spec.action, spec.limits.allow_short)
+    else:
+        spec, policy = deployed(settings, checkpoint, symbols)
     first, last = dates(bars, settings, "train")
     fit = fit_on(spec.features, first, last, spec.scaler.clip)
     fitted = settings.observation.scaler != "none"
     return standard(spec, policy, fit if fitted else None, last, cash, symbols)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A policy that learns nothing and is moved by everything: every input, and its memory.
+
+    It trades on the sign of a fading sum of all market inputs, leaning against what it holds.
+    """
+
+    action: ActionSpace
+    allow_short: bool
+    memory_width: int = 1
+
+    def act(self, obs: Observation, memory: np.ndarray) -> tuple[Wish, np.ndarray]:
+        """See `engine.policy.Policy`."""
+        after = memory * np.float32(0.9) + obs.market.sum(axis=-1, keepdims=True)
+        lean = obs.book.sum(axis=-1) * np.float32(0.1)
+        up = after[..., 0] - lean
+        heads = (-up, np.full_like(up, 0.5), up) if self.action.kind == "discrete" else (up,)
+        chosen = greedy(np.stack(heads, axis=-1), self.action)
+        return decode(chosen, self.action, self.allow_short), after
 
 
 def fit_on(

@@ -1,8 +1,10 @@
 """The command line as a person meets it: exit codes, streams, what help imports, name clashes."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -145,3 +147,26 @@ def test_feature_module_beside_the_user_is_found(tmp_path):
     checkpoint = json.loads(done.stdout)["checkpoint"]
     again = barwise("backtest", "mine.toml", "--checkpoint", checkpoint, "--json", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
+
+
+def test_ctrl_c_leaves_a_usable_checkpoint_and_a_readable_folder(tmp_path):
+    code = "from engine.cli import main; main()"
+    command = [sys.executable, "-c", code, "train", "demo", "--set", f"runs_dir={tmp_path}"]
+    sets = ["--set", "train.updates=10_000", "--set", "train.books=8"]
+    child = subprocess.Popen(
+        [*command, *sets], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with child:
+        logs = tmp_path.glob("*/training/training.jsonl")
+        while next(logs, None) is None and child.poll() is None:
+            time.sleep(0.1)
+            logs = tmp_path.glob("*/training/training.jsonl")
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=60)
+    assert child.returncode == 1, err
+    assert "best checkpoint" in out
+    (run,) = tmp_path.iterdir()
+    assert (run / "settings.json").is_file()
+    sets = ["--set", f"runs_dir={tmp_path}", "--set", "split.test.start=2013-01-02"]
+    done = barwise("backtest", "demo", "--checkpoint", str(run / "training" / "best"), *sets)
+    assert done.returncode == 0, done.stderr
