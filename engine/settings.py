@@ -103,7 +103,9 @@ class BacktestSettings(BaseModel, frozen=True, extra="forbid"):
     allocation: float | None = Field(
         None, gt=0, le=1, description="sleeve of one symbol, fraction of equity; default 1/N"
     )
-    strategy: str = Field("buy_and_hold", description="baseline that runs where no checkpoint is given")
+    strategy: str = Field(
+        "buy_and_hold", description="baseline that runs where no checkpoint is given"
+    )
     baselines: tuple[str, ...] = Field(
         ("flat", "buy_and_hold", "equal_weight_monthly", "sma_cross", "momentum_12_1", "random"),
         description="policies that do not learn, run beside the agent",

@@ -3,7 +3,7 @@
 Loading is strict: nothing is repaired, nothing is guessed.
 
 `sample` ships with barwise (four stocks, 2000-2013); `csv` and `parquet` read your files;
-`synthetic` makes a market from a seed (engine.synthetic).
+`synthetic` makes a market from a seed (engine.data.synthetic).
 """
 
 from dataclasses import replace
@@ -14,13 +14,13 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, Field, model_validator
 
-from engine import assemble, sheets, synthetic, tables
 from engine.bars import Bars, PriceBasis, last_bars
+from engine.data import assemble, sheets, synthetic, tables
+from engine.data.jumps import HOLE
+from engine.data.synthetic import SyntheticSettings
 from engine.errors import DataError
-from engine.jumps import HOLE
-from engine.synthetic import SyntheticSettings
 
-SAMPLE = Path(__file__).parent / "sample" / "stocks.csv.gz"
+SAMPLE = Path(__file__).parent / "data" / "sample" / "stocks.csv.gz"
 SAMPLE_SYMBOLS = ("AAPL", "GOOG", "IBM", "MSFT")
 
 

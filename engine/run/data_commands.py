@@ -5,8 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine.data_check import check_files
-from engine.data_clean import clean_file
+from engine.data.check import check_files
+from engine.data.clean import clean_file
 from engine.errors import UsageError
 from engine.run.console import echo
 from engine.sources import DataSettings, load

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import adjustment
+from engine.data import adjustment
 from engine.errors import DataError
 
 

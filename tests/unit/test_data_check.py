@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.data_check import check_files
+from engine.data.check import check_files
+from engine.data.findings import Finding
 from engine.errors import DataError
-from engine.findings import Finding
 from engine.sources import DataSettings, load
 
 HEAD = "Date,Open,High,Low,Close,Volume\n"

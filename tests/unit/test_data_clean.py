@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.data_check import check_files
-from engine.data_clean import clean_file
+from engine.data.check import check_files
+from engine.data.clean import clean_file
 from engine.errors import DataError, UsageError
 from engine.sources import DataSettings, load
 

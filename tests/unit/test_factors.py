@@ -6,9 +6,9 @@ from datetime import date
 import numpy as np
 import pytest
 
-from engine import tables
 from engine.bars import CLOSE
-from engine.data_check import check_files
+from engine.data import tables
+from engine.data.check import check_files
 from engine.errors import DataError
 from engine.sources import DataSettings, load
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from engine import adjustment, tables
 from engine.bars import CLOSE, VOLUME
+from engine.data import adjustment, tables
 from engine.errors import DataError
 from engine.sources import SAMPLE, DataSettings, load
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import adjustment, synthetic
 from engine.bars import CLOSE, HIGH, LOW, OPEN, VOLUME
+from engine.data import adjustment, synthetic
+from engine.data.synthetic import SyntheticSettings
 from engine.errors import DataError
 from engine.sources import DataSettings, load
-from engine.synthetic import SyntheticSettings
 
 
 def made(symbols=(), calendar="XNYS", **kind):

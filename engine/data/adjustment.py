@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from engine.bars import CLOSE, PriceBasis
+from engine.data.findings import place
+from engine.data.tables import Table
 from engine.errors import DataError
-from engine.findings import place
-from engine.tables import Table
 
 # Measured on 42 vendor files: rounding moves the ratio adjusted / close by less than 1e-5 from one
 # session to the next, the smallest true dividend by more than 2e-5.

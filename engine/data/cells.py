@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from engine.findings import CLEAN_REMEDY, Finding
-from engine.sheets import Sheet
+from engine.data.findings import CLEAN_REMEDY, Finding
+from engine.data.sheets import Sheet
 
 NEW_YORK = ZoneInfo("America/New_York")
 

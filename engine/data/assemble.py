@@ -6,11 +6,12 @@ from typing import Literal
 
 import numpy as np
 
-from engine import adjustment, clock, factors, jumps, rows
+from engine import clock
 from engine.bars import CLOSE, VOLUME, Bars, PriceBasis, last_bars
+from engine.data import adjustment, factors, jumps, rows
+from engine.data.findings import place, refuse, several
+from engine.data.tables import Table
 from engine.errors import DataError
-from engine.findings import place, refuse, several
-from engine.tables import Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, Field
 
-from engine import adjustment, clock
+from engine import clock
 from engine.bars import CLOSE, HIGH, LOW, OPEN, VOLUME, Bars
+from engine.data import adjustment
 from engine.errors import DataError
 
 FIRST = np.datetime64("2000-01-03")

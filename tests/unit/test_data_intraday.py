@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from engine.data_check import check_files
-from engine.intraday_check import to_daily
-from engine.tables import read
+from engine.data.check import check_files
+from engine.data.intraday import to_daily
+from engine.data.tables import read
 
 HEAD = "Datetime,Open,High,Low,Close,Volume\n"
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from engine import clock
 from engine.bars import CLOSE, HIGH, LOW, OPEN, VOLUME
-from engine.cells import NEW_YORK
-from engine.findings import Finding, several
-from engine.rows import when
-from engine.tables import Table
+from engine.data.cells import NEW_YORK
+from engine.data.findings import Finding, several
+from engine.data.rows import when
+from engine.data.tables import Table
 
 LATE_S = 1800  # a session that starts or stops this much off its hours is not whole
 LARGE = 1.4  # open and close of one bar this many times apart

@@ -1,6 +1,6 @@
 """Look at price files as they are and list everything a user should know before trusting them.
 
-Reads every format of engine.sheets; repairs nothing; a file that cannot be read is a finding too.
+Reads every format of engine.data.sheets; repairs nothing; a file that cannot be read is a finding too.
 """
 
 from dataclasses import replace
@@ -8,21 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from engine import (
-    adjustment,
-    clock,
-    daily_check,
-    data_clean,
-    factors,
-    intraday_check,
-    rows,
-    sheets,
-    tables,
-)
+from engine import clock
 from engine.bars import CLOSE, ENDED_AFTER, HIGH, LOW, VOLUME
+from engine.data import adjustment, clean, daily, factors, intraday, rows, sheets, tables
+from engine.data.findings import Finding, several
+from engine.data.tables import Table
 from engine.errors import DataError
-from engine.findings import Finding, several
-from engine.tables import Table
 
 _BESIDE = ("factor_files", "map_files")
 _FEW = 5  # so many bars with close outside [low, high] may be single errors
@@ -53,11 +44,11 @@ def check_table(table: Table) -> list[Finding]:
     findings = rows.judge(table)
     half = _half_adjusted(table)
     findings += [*_lost_events(table), *_zero_volume(table), *half]
-    usable, _ = data_clean.repair(table, "none")
+    usable, _ = clean.repair(table, "none")
     usable = usable.take(clock.covers("XNYS", usable.days))
     if len(usable.lines) == 0:
         return findings
-    foreign = data_clean.is_foreign(usable, "XNYS")
+    foreign = clean.is_foreign(usable, "XNYS")
     if half:
         usable.ohlcv[:, :CLOSE] = usable.ohlcv[:, CLOSE:VOLUME]  # nothing but close can be used
     if foreign:
@@ -68,11 +59,9 @@ def check_table(table: Table) -> list[Finding]:
         return findings + _daily(usable, "none" if foreign else "XNYS")
     if foreign:
         return findings
-    findings += intraday_check.check(usable)
-    days, ohlcv = intraday_check.to_daily(usable)
-    return findings + daily_check.check(
-        _series(usable, days, ohlcv, adjustment.none(len(days))), "XNYS"
-    )
+    findings += intraday.check(usable)
+    days, ohlcv = intraday.to_daily(usable)
+    return findings + daily.check(_series(usable, days, ohlcv, adjustment.none(len(days))), "XNYS")
 
 
 def _series(
@@ -81,14 +70,12 @@ def _series(
     ohlcv: np.ndarray,
     events: adjustment.Events,
     trusted: bool = False,
-) -> daily_check.Series:
+) -> daily.Series:
     # What factor and map files beside the file tell goes before what the file itself tells.
     told = factors.beside(Path(table.file), days, ohlcv[:, CLOSE]) if table.lean else None
     if told is None:
         told = factors.Told(np.zeros(len(days), dtype=int), np.full(len(days), trusted), events)
-    return daily_check.Series(
-        table.file, table.symbol, days, ohlcv, told.events, told.known, told.owner
-    )
+    return daily.Series(table.file, table.symbol, days, ohlcv, told.events, told.known, told.owner)
 
 
 def _expand(paths: list[Path]) -> list[Path]:
@@ -112,7 +99,7 @@ def _daily(table: Table, calendar: str) -> list[Finding]:
     table = table.take(first)
     events, trusted, findings = _events(table)
     series = _series(table, days, table.ohlcv, events, trusted)
-    return findings + daily_check.check(series, calendar)
+    return findings + daily.check(series, calendar)
 
 
 def _events(table: Table) -> tuple[adjustment.Events, bool, list[Finding]]:

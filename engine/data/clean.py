@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from engine import clock, rows, sheets, tables
+from engine import clock
 from engine.bars import HIGH, LOW, VOLUME
+from engine.data import rows, sheets, tables
+from engine.data.findings import place, refuse
+from engine.data.tables import Table
 from engine.errors import DataError, UsageError
-from engine.findings import place, refuse
-from engine.tables import Table
 
 _DROPPED = ("ragged_row", "unreadable_stamp", "not_a_number")  # found in reading, gone by now
 FOREIGN = 0.01  # share of rows on closed days from which a file is taken to follow another exchange

@@ -1,7 +1,7 @@
 """Price tables: the cells of one file as stamps and numbers, one table per symbol. Repairs nothing.
 
 Column names are matched without regard to case and signs. What cannot be read becomes a finding;
-what was read is judged by engine.rows.
+what was read is judged by engine.data.rows.
 """
 
 import difflib
@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from engine import cells, sheets
+from engine.data import cells, sheets
+from engine.data.findings import CLEAN_REMEDY, Finding, place, refuse
 from engine.errors import DataError
-from engine.findings import CLEAN_REMEDY, Finding, place, refuse
 
 FIELDS = ("open", "high", "low", "close", "volume")
 _NAMES = {

@@ -9,8 +9,8 @@ import numpy as np
 
 from engine import clock
 from engine.bars import CLOSE, HIGH, LOW, OPEN
-from engine.findings import CLEAN_REMEDY, Finding
-from engine.tables import FIELDS, Table
+from engine.data.findings import CLEAN_REMEDY, Finding
+from engine.data.tables import FIELDS, Table
 
 ROUNDING = 1e-6  # relative; vendors store prices as 32-bit floats or with six decimals
 HALF_ADJUSTED = 0.02  # share of bars with close outside [low, high] that is no accident

@@ -1,15 +1,16 @@
 """What a look at a whole series finds: holes, missing days, unlisted splits, false prints, odd events.
 
-Nothing here stops a load: a series may be unusual and right. Rows are judged in engine.rows.
+Nothing here stops a load: a series may be unusual and right. Rows are judged in engine.data.rows.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from engine import adjustment, clock, jumps
+from engine import clock
 from engine.bars import CLOSE, HIGH, LOW, OPEN
-from engine.findings import Finding, Severity, several
+from engine.data import adjustment, jumps
+from engine.data.findings import Finding, Severity, several
 
 FALSE_PRINT = 1.6  # a price this many times off both closes around it
 LARGE = 1.4  # a day's move worth a line

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine import adjustment
+from engine.data import adjustment
 from engine.errors import DataError
 
 _NEAR = 5e-3  # files round a split factor of 4 to 4.006
