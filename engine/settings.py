@@ -16,13 +16,9 @@ from engine.errors import SettingsError
 from engine.limits import Limits
 from engine.orders import Sizing
 from engine.policy import ActionSpace
-from engine.settings_agent import (
-    MemoryRule,
-    NetworkSettings,
-    RewardSettings,
-    TrainSettings,
-    window_of,
-)
+from engine.settings_agent import MemoryRule, NetworkSettings, window_of
+from engine.settings_reward import RewardSettings
+from engine.settings_training import TrainSettings
 from engine.sources import DataSettings
 from engine.venue import VenueSettings
 
@@ -67,14 +63,25 @@ class AgentSettings(BaseModel, frozen=True, extra="forbid"):
 class Span(BaseModel, frozen=True, extra="forbid"):
     """Dates, both inclusive; None = as far as the data goes."""
 
-    start: date | None = None
-    end: date | None = None
+    start: date | None = Field(None, description="first date; empty = the first of the data")
+    end: date | None = Field(None, description="last date; empty = the last of the data")
 
     @model_validator(mode="after")
     def _in_order(self) -> "Span":
         if self.start and self.end and self.start > self.end:
             raise ValueError(f"start {self.start} is after end {self.end}")
         return self
+
+    def shares_dates_with(self, other: "Span") -> bool:
+        """Tell whether both hold one date; a span without any bound is not given and holds none."""
+        if not (self.start or self.end) or not (other.start or other.end):
+            return False
+        start = max(self.start or date.min, other.start or date.min)
+        return start <= min(self.end or date.max, other.end or date.max)
+
+    def text(self) -> str:
+        """Return the span in words."""
+        return f"{self.start or 'the first date'} to {self.end or 'the last date'}"
 
 
 class SplitSettings(BaseModel, frozen=True, extra="forbid"):
@@ -86,13 +93,13 @@ class SplitSettings(BaseModel, frozen=True, extra="forbid"):
 
     @model_validator(mode="after")
     def _do_not_overlap(self) -> "SplitSettings":
-        for name, left, right in (
-            ("train and validation", self.train, self.validation),
-            ("validation and test", self.validation, self.test),
-            ("train and test", self.train, self.test),
-        ):
-            if left.end and right.start and left.end >= right.start:
-                raise ValueError(f"{name} overlap: {left.end} is not before {right.start}")
+        for one, other in (("train", "validation"), ("validation", "test"), ("train", "test")):
+            left, right = getattr(self, one), getattr(self, other)
+            if left.shares_dates_with(right):
+                raise ValueError(
+                    f"{one} and {other} overlap: {left.text()} and {right.text()}; "
+                    f"set split.{one}.end before split.{other}.start"
+                )
         return self
 
 
