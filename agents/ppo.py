@@ -2,7 +2,7 @@
 
 Minibatches are drawn over books, never over time, so that every gradient flows through a whole
 stretch of bars from its stored starting memory.
-Source: Schulman et al., arXiv:1707.06347; GAE, arXiv:1506.02438; time limits, arXiv:1712.00378.
+Source: Schulman et al., arXiv:1707.06347.
 """
 
 from collections.abc import Mapping
@@ -11,52 +11,96 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from agents.networks import ActorCritic
-from agents.sequences import Rollout, evaluate
-from engine.errors import TradingError
-from engine.policy import ActionSpace
-from engine.settings_agent import TrainSettings
-
-
-def advantages(
-    reward: np.ndarray,
-    value: np.ndarray,
-    after: np.ndarray,
-    terminated: np.ndarray,
-    ended: np.ndarray,
-    gamma: float,
-    lam: float,
-) -> np.ndarray:
-    """Estimate how much better each action was than the critic expected.
-
-    Shapes: (S, B) each, row 0 the oldest bar. `after` is the value of the state the step led to,
-    seen with the memory it led to (at an episode's end: its final observation, not the next
-    episode's first). `ended` = terminated or truncated; only ruin drops the value after it.
-    """
-    delta = reward + gamma * np.where(terminated, 0.0, after) - value
-    result: np.ndarray = np.zeros_like(delta)
-    carried = np.zeros_like(delta[0])
-    for step in range(len(delta) - 1, -1, -1):
-        carried = delta[step] + gamma * lam * np.where(ended[step], 0.0, carried)
-        result[step] = carried
-    return result
+from agents.checkpoint import build
+from agents.descent import Descent
+from agents.env import BookEnv
+from agents.returns import advantages, explained_variance, normalise
+from agents.rollout import Collector
+from agents.sequences import Rollout, evaluate, mix
+from engine.checkpoint import CheckpointInfo
+from engine.settings_learners import PPOSettings
+from engine.settings_reward import RewardSettings
+from engine.settings_training import TrainSettings
 
 
-def normalise(x: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Return x with mean 0 and sample deviation 1 over the valid steps, 0 elsewhere."""
-    kept = x[valid]
-    if kept.size < 2:
-        return np.zeros_like(x)
-    scaled = (x - kept.mean()) / (kept.std(ddof=1) + 1e-8)
-    return np.where(valid, scaled, 0.0)
+class PPO:
+    """The learner: a round is one rollout and its epochs."""
 
+    def __init__(
+        self,
+        env: BookEnv,
+        info: CheckpointInfo,
+        settings: TrainSettings,
+        reward: RewardSettings,
+    ) -> None:
+        self.settings, self.space = settings, info.action
+        self.net = build(info)
+        self.generator = env.generator
+        self.collector = Collector(env, self.net, reward, self.generator)
+        self.descent = Descent(
+            self.net.parameters(),
+            settings.learning_rate,
+            settings.max_grad_norm,
+            settings.weight_decay,
+        )
 
-def clipped_objective(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
-    """Return PPO's pessimistic objective, to be maximised."""
-    limited = ratio.clamp(1.0 - clip, 1.0 + clip)
-    return torch.minimum(ratio * advantage, limited * advantage)
+    def round(self) -> dict[str, Any]:
+        """Play one rollout and learn from it; return what to watch."""
+        rollout = self.collector.collect(self.settings.rollout_steps)
+        return {**mix(rollout, self.space), **self.learn(rollout)}
+
+    def learn(self, rollout: Rollout) -> dict[str, float]:
+        """Do the epochs of one rollout. Raises: TradingError when a loss is not finite."""
+        batch, watched = self.batch(rollout)
+        own = self.settings.ppo
+        rounds: list[dict[str, float]] = []
+        for _ in range(own.epochs):
+            order = self.generator.permutation(rollout.books)
+            parts = np.array_split(order, min(own.minibatches, rollout.books))
+            rounds += [self._step(rollout, batch, torch.from_numpy(part)) for part in parts]
+        means = {key: float(np.mean([r[key] for r in rounds])) for key in rounds[0]}
+        return {**watched, **means}
+
+    def state(self) -> dict[str, Any]:
+        """Return what changes while learning, weights and generator apart."""
+        return {"descent": self.descent.state(), "collector": self.collector.state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`; weights and generator are back in place already."""
+        self.descent.restore(state["descent"])
+        self.collector.restore(state["collector"])
+
+    def batch(self, rollout: Rollout) -> tuple["Batch", dict[str, float]]:
+        """Return what the loss compares with, fixed for all epochs of a rollout."""
+        raw = advantages(
+            rollout.reward,
+            rollout.value,
+            rollout.after,
+            rollout.terminated,
+            rollout.ended,
+            self.settings.gamma,
+            self.settings.ppo.gae_lambda,
+        )
+        target = raw + rollout.value
+        device = rollout.raw.device
+        fields = (
+            rollout.log_prob.astype(np.float32),
+            normalise(raw, rollout.acts).astype(np.float32),
+            target.astype(np.float32),
+            rollout.acts,
+            rollout.alive,
+        )
+        explained = explained_variance(rollout.value, target, rollout.alive)
+        tensors = (torch.from_numpy(x).to(device) for x in fields)
+        return Batch(*tensors), {"explained_variance": explained}
+
+    def _step(self, rollout: Rollout, batch: "Batch", books: Tensor) -> dict[str, float]:
+        log_prob, entropy, value = evaluate(self.net, self.space, rollout, books)
+        loss, watched = loss_of(log_prob, entropy, value, batch.select(books), self.settings.ppo)
+        norm = self.descent.step(loss)
+        return {**watched, "grad_norm": norm, "loss": loss.item()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +121,7 @@ class Batch:
 
 
 def loss_of(
-    log_prob: Tensor, entropy: Tensor, value: Tensor, batch: Batch, settings: TrainSettings
+    log_prob: Tensor, entropy: Tensor, value: Tensor, batch: Batch, settings: PPOSettings
 ) -> tuple[Tensor, dict[str, float]]:
     """Return the loss and what to watch; steps outside the masks change no loss, no gradient."""
     change = torch.where(batch.acts, log_prob - batch.log_prob, 0.0)
@@ -99,90 +143,12 @@ def loss_of(
     return loss, watched
 
 
+def clipped_objective(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
+    """Return PPO's pessimistic objective, to be maximised."""
+    limited = ratio.clamp(1.0 - clip, 1.0 + clip)
+    return torch.minimum(ratio * advantage, limited * advantage)
+
+
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """Return the mean over the steps in `mask`; 0 when there are none."""
     return torch.where(mask, x, 0.0).sum() / mask.sum().clamp(min=1)
-
-
-class PPO:
-    """The learner: `learn` takes one rollout and returns what to watch."""
-
-    def __init__(self, net: ActorCritic, space: ActionSpace, settings: TrainSettings) -> None:
-        self.net, self.space, self.settings = net, space, settings
-        self.optimiser = torch.optim.AdamW(
-            net.parameters(),
-            lr=settings.learning_rate,
-            eps=1e-5,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
-
-    def learn(self, rollout: Rollout, generator: np.random.Generator) -> dict[str, float]:
-        """Do the epochs of one rollout. Raises: TradingError when a loss is not finite."""
-        batch, watched = self.batch(rollout)
-        rounds: list[dict[str, float]] = []
-        for _ in range(self.settings.epochs):
-            order = generator.permutation(rollout.books)
-            parts = np.array_split(order, min(self.settings.minibatches, rollout.books))
-            rounds += [self._step(rollout, batch, torch.from_numpy(part)) for part in parts]
-        means = {key: float(np.mean([r[key] for r in rounds])) for key in rounds[0]}
-        return {**watched, **means}
-
-    def state(self) -> dict[str, Any]:
-        """Return the optimiser's numbers, for `restore`."""
-        moments = self.optimiser.state_dict()["state"]
-        return {"moments": {str(at): dict(found) for at, found in moments.items()}}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on with the numbers of `state`."""
-        tree = self.optimiser.state_dict()
-        tree["state"] = {
-            int(at): {name: torch.from_numpy(np.array(x)) for name, x in found.items()}
-            for at, found in state["moments"].items()
-        }
-        self.optimiser.load_state_dict(tree)
-
-    def batch(self, rollout: Rollout) -> tuple[Batch, dict[str, float]]:
-        """Return what the loss compares with, fixed for all epochs of a rollout."""
-        raw = advantages(
-            rollout.reward,
-            rollout.value,
-            rollout.after,
-            rollout.terminated,
-            rollout.ended,
-            self.settings.gamma,
-            self.settings.gae_lambda,
-        )
-        target = raw + rollout.value
-        device = rollout.raw.device
-        fields = (
-            rollout.log_prob.astype(np.float32),
-            normalise(raw, rollout.acts).astype(np.float32),
-            target.astype(np.float32),
-            rollout.acts,
-            rollout.alive,
-        )
-        explained = explained_variance(rollout.value, target, rollout.alive)
-        tensors = (torch.from_numpy(x).to(device) for x in fields)
-        return Batch(*tensors), {"explained_variance": explained}
-
-    def _step(self, rollout: Rollout, batch: Batch, books: Tensor) -> dict[str, float]:
-        log_prob, entropy, value = evaluate(self.net, self.space, rollout, books)
-        loss, watched = loss_of(log_prob, entropy, value, batch.select(books), self.settings)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.settings.max_grad_norm)
-        if not bool(torch.isfinite(loss) & torch.isfinite(norm)):
-            raise TradingError(
-                f"the loss is {loss.item()} and its gradient {norm.item()}, expected finite numbers; "
-                "training stopped before the weights were changed, earlier checkpoints are kept: "
-                "lower train.learning_rate, or look at rewards and features"
-            )
-        self.optimiser.step()
-        return {**watched, "grad_norm": norm.item(), "loss": loss.item()}
-
-
-def explained_variance(value: np.ndarray, target: np.ndarray, valid: np.ndarray) -> float:
-    """Return the part of the targets' variance that the critic foresaw; 1 is perfect."""
-    spread = target[valid].var() if valid.any() else 0.0
-    return float(1.0 - (target - value)[valid].var() / spread) if spread > 0 else 0.0

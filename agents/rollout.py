@@ -20,7 +20,7 @@ from agents.rewards import reward_of
 from agents.sequences import Rollout, Segment, join
 from engine.observation import Observation
 from engine.policy import decode
-from engine.settings_agent import RewardSettings
+from engine.settings_reward import RewardSettings
 
 
 class Collector:

@@ -83,6 +83,17 @@ def _segment_outputs(net: ActorCritic, segment: Segment, rows: Tensor) -> Tensor
     return outputs(net, segment.rows[:, rows], seen, segment.memory[rows])
 
 
+def mix(rollout: Rollout, space: ActionSpace) -> dict[str, Any]:
+    """Return steps played, mean reward, and what was done where a symbol was ready."""
+    paid = float(rollout.reward[rollout.alive].mean())
+    row: dict[str, Any] = {"steps": rollout.reward.size, "reward": paid}
+    raw = rollout.raw[rollout.ready]
+    if space.kind == "continuous":
+        return {**row, "action_mean": float(torch.tanh(raw).mean())}
+    shares = torch.bincount(raw, minlength=3) / max(len(raw), 1)
+    return {**row, **dict(zip(("sell", "hold", "buy"), shares.tolist(), strict=True))}
+
+
 def join(parts: list[Rollout]) -> Rollout:
     """Put rollouts of the same books end to end; their segments stay apart."""
 

@@ -21,16 +21,14 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from agents.checkpoint import Writer, build, put_weights, recover, resume_state
+from agents.checkpoint import Writer, put_weights, recover, resume_state
 from agents.env import BookEnv
 from agents.networks import ActorCritic
 from agents.ppo import PPO
-from agents.rollout import Collector
-from agents.sequences import Rollout
 from engine.checkpoint import WEIGHTS, CheckpointInfo, read, read_weights
-from engine.errors import CheckpointError, TradingError
-from engine.policy import ActionSpace
-from engine.settings_agent import RewardSettings, TrainSettings
+from engine.errors import CheckpointError, SettingsError, TradingError
+from engine.settings_reward import RewardSettings
+from engine.settings_training import TrainSettings
 from engine.step import StepPolicy
 
 BEST, LAST, METRICS = "best", "last", "training.jsonl"
@@ -38,14 +36,26 @@ Row = dict[str, Any]
 
 
 class Learner(Protocol):
-    """What an algorithm is to the loop."""
+    """What an algorithm is to the loop; a new one is a file with such a class and a line below.
 
-    def learn(self, rollout: Rollout, generator: np.random.Generator) -> dict[str, float]: ...
+    `net` is the actor that is validated, saved and deployed. A round plays, learns, and returns what
+    to watch: "steps" it played (over all books), their mean "reward", and anything else that is a
+    plain number. `state` holds all that changes but `net`'s weights and the environment's generator,
+    which the loop saves, and has put back by the time `restore` is called.
+    Raises: TradingError from `round`, before a weight has changed, when a loss is not finite.
+    """
+
+    net: ActorCritic
+
+    def round(self) -> Row: ...
     def state(self) -> dict[str, Any]: ...
     def restore(self, state: Mapping[str, Any]) -> None: ...
 
 
-LEARNERS: dict[str, Callable[[ActorCritic, ActionSpace, TrainSettings], Learner]] = {"ppo": PPO}
+NewLearner = Callable[[BookEnv, CheckpointInfo, TrainSettings, RewardSettings], Learner]
+LEARNERS: dict[str, NewLearner] = {
+    "ppo": PPO,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +84,12 @@ def train(
     weights, and N updates, stopped and resumed to 2N, give what 2N at once give.
     Raises: TradingError when a loss or score is not finite; the checkpoints before it stay.
     CheckpointError when the folder holds another training, or what is resumed does not fit.
+    SettingsError when no learner has the name in `settings.algorithm`.
     """
+    if settings.algorithm not in LEARNERS:
+        raise SettingsError(
+            f"train.algorithm: expected one of {', '.join(LEARNERS)}, found {settings.algorithm}"
+        )
     if not resume and ((folder / BEST).exists() or (folder / LAST).exists()):
         raise CheckpointError(
             f"{folder}: expected no checkpoints yet, found those of an earlier training; "
@@ -97,15 +112,15 @@ def train(
 @dataclass
 class _Run:
     # Everything that changes while training.
-    net: ActorCritic
     learner: Learner
-    collector: Collector
+    generator: np.random.Generator
     writer: Writer
     info: CheckpointInfo
     settings: TrainSettings
     folder: Path
     validate: Callable[[StepPolicy], float]
     update: int = 0
+    steps: int = 0
     score: float | None = None
 
     @classmethod
@@ -122,26 +137,18 @@ class _Run:
         torch.set_num_threads(settings.threads)
         torch.manual_seed(settings.seed)
         folder.mkdir(parents=True, exist_ok=True)
-        net = build(info)
-        known = info.model_copy(update={"memory_width": net.memory_width})
-        learner = LEARNERS[settings.algorithm](net, info.action, settings)
-        collector = Collector(env, net, reward, env.generator)
-        return cls(net, learner, collector, Writer(net), known, settings, folder, validate)
+        learner = LEARNERS[settings.algorithm](env, info, settings, reward)
+        known = info.model_copy(update={"memory_width": learner.net.memory_width})
+        writer = Writer(learner.net)
+        return cls(learner, env.generator, writer, known, settings, folder, validate)
 
     def one_update(self) -> Row:
         began = time.perf_counter()
-        rollout = self.collector.collect(self.settings.rollout_steps)
-        watched = self.learner.learn(rollout, self.collector.generator)
-        seconds = time.perf_counter() - began
+        watched = self.learner.round()
+        rate = watched["steps"] / (time.perf_counter() - began)
         self.update += 1
-        steps = rollout.reward.size
-        row: Row = {
-            "update": self.update,
-            "steps": self.update * steps,
-            "steps_per_s": steps / seconds,
-            **mix(rollout, self.info.action),
-            **watched,
-        }
+        self.steps += watched["steps"]
+        row: Row = {"update": self.update, **watched, "steps": self.steps, "steps_per_s": rate}
         last = self.update == self.settings.updates
         if last or self.update % self.settings.validate_every == 0:
             row |= {"validation_score": self._validate(), "best_score": self.score}
@@ -166,12 +173,11 @@ class _Run:
                 f"{last}: expected a checkpoint of these settings, found one of others; resume "
                 "with the settings it was started with, or start a new run"
             )
-        put_weights(self.net, read_weights(last / WEIGHTS), str(last / WEIGHTS))
+        put_weights(self.learner.net, read_weights(last / WEIGHTS), str(last / WEIGHTS))
         state = resume_state(last)
-        self.update, self.score = state["update"], state["score"]
+        self.update, self.steps, self.score = state["update"], state["steps"], state["score"]
+        self.generator.bit_generator.state = state["random"]
         self.learner.restore(state["learner"])
-        self.collector.generator.bit_generator.state = state["random"]
-        self.collector.restore(state["collector"])
         self._forget_later_lines()
 
     def _forget_later_lines(self) -> None:
@@ -202,21 +208,11 @@ class _Run:
     def _state(self) -> dict[str, Any]:
         return {
             "update": self.update,
+            "steps": self.steps,
             "score": self.score,
             "learner": self.learner.state(),
-            "random": self.collector.generator.bit_generator.state,
-            "collector": self.collector.state(),
+            "random": self.generator.bit_generator.state,
         }
-
-
-def mix(rollout: Rollout, space: ActionSpace) -> Row:
-    """Return mean reward, and what was done on the steps where a symbol was ready."""
-    row: Row = {"reward": float(rollout.reward[rollout.alive].mean())}
-    raw = rollout.raw[rollout.ready]
-    if space.kind == "continuous":
-        return {**row, "action_mean": float(torch.tanh(raw).mean())}
-    shares = torch.bincount(raw, minlength=3) / max(len(raw), 1)
-    return {**row, **dict(zip(("sell", "hold", "buy"), shares.tolist(), strict=True))}
 
 
 def _keep_pages() -> None:

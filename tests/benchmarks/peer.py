@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from agents.gym_env import MarketVectorEnv
-from engine.settings_agent import TrainSettings
+from engine.settings_training import TrainSettings
 from tests.benchmarks.agent import HEAD, HIDDEN
 
 
@@ -83,13 +83,13 @@ def recurrent_ppo(env: MarketVectorEnv, settings: TrainSettings) -> RecurrentPPO
         FlatVecEnv(env),
         learning_rate=settings.learning_rate,
         n_steps=settings.rollout_steps,
-        batch_size=rows // settings.minibatches,
-        n_epochs=settings.epochs,
+        batch_size=rows // settings.ppo.minibatches,
+        n_epochs=settings.ppo.epochs,
         gamma=settings.gamma,
-        gae_lambda=settings.gae_lambda,
-        clip_range=settings.clip_ratio,
-        ent_coef=settings.entropy_weight,
-        vf_coef=settings.value_weight,
+        gae_lambda=settings.ppo.gae_lambda,
+        clip_range=settings.ppo.clip_ratio,
+        ent_coef=settings.ppo.entropy_weight,
+        vf_coef=settings.ppo.value_weight,
         max_grad_norm=settings.max_grad_norm,
         policy_kwargs={
             "lstm_hidden_size": HIDDEN,

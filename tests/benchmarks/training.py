@@ -26,10 +26,10 @@ from agents.gym_env import MarketVectorEnv
 from agents.panel import Panel
 from agents.ppo import PPO
 from agents.rewards import reward_of
-from agents.rollout import Collector
 from engine.policy import decode
-from engine.settings_agent import RewardSettings, TrainSettings
-from tests.benchmarks.agent import books, network, sample, spec_for
+from engine.settings_reward import RewardSettings
+from engine.settings_training import TrainSettings
+from tests.benchmarks.agent import books, record, sample, spec_for
 from tests.benchmarks.harness import Row, interleave, seconds
 
 REWARD = RewardSettings()
@@ -56,13 +56,11 @@ def measure(quick: bool) -> tuple[list[Row], list[str]]:
 def ours(settings: TrainSettings, episode: int, book_input: str = "heads") -> System:
     """Return our training, two updates a call, as steps a second."""
     env = _env(settings.books, episode)
-    net = network(env.spec, book_input)
-    collector = Collector(env, net, REWARD, env.generator)
-    learner = PPO(net, env.spec.action, settings)
+    learner = PPO(env, record(env.spec, book_input), settings, REWARD)
 
     def updates() -> None:
         for _ in range(2):
-            learner.learn(collector.collect(settings.rollout_steps), env.generator)
+            learner.round()
 
     return _rate(updates, 2 * settings.rollout_steps * settings.books)
 

@@ -12,7 +12,9 @@ from agents.train import train
 from engine.checkpoint import TrainedOn
 from engine.policy import BUY, HOLD, SELL, ActionSpace, Wish, decode
 from engine.settings import AgentSettings
-from engine.settings_agent import RewardSettings, TrainSettings
+from engine.settings_learners import PPOSettings
+from engine.settings_reward import RewardSettings
+from engine.settings_training import TrainSettings
 from engine.step import StepPolicy
 from tests.learning.echo import OPTIMUM, echo_bars, echo_env, echo_spec
 
@@ -27,8 +29,7 @@ def settings(updates: int, seed: int) -> TrainSettings:
         rollout_steps=128,
         learning_rate=3e-3,
         gamma=0.9,
-        gae_lambda=0.9,
-        entropy_weight=0.003,
+        ppo=PPOSettings(gae_lambda=0.9, entropy_weight=0.003),
         validate_every=updates,
     )
 

@@ -140,7 +140,7 @@ def test_feature_module_beside_the_user_is_found(tmp_path):
         'runs_dir = "."\n[split]\ntrain = { end = 2007-12-31 }\n'
         "validation = { start = 2008-01-02, end = 2008-12-31 }\ntest = { start = 2012-01-03 }\n"
         '[observation]\nfeatures = ["mine:doubled"]\n'
-        "[train]\nupdates = 1\nbooks = 4\nrollout_steps = 16\nepisode_steps = 32\nminibatches = 2\n"
+        "[train]\nupdates = 1\nbooks = 4\nrollout_steps = 16\nepisode_steps = 32\nppo.minibatches = 2\n"
     )
     done = barwise("train", "mine.toml", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -9,17 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.policy import action_of, draw, log_slope, score
-from agents.ppo import (
-    Batch,
-    advantages,
-    clipped_objective,
-    explained_variance,
-    loss_of,
-    normalise,
-)
+from agents.ppo import Batch, clipped_objective, loss_of
+from agents.returns import advantages, explained_variance, normalise
 from agents.rewards import FLOOR, reward_of
 from engine.policy import ActionSpace
-from engine.settings_agent import RewardSettings, TrainSettings
+from engine.settings_learners import PPOSettings
+from engine.settings_reward import RewardSettings
 
 DISCRETE, CONTINUOUS = ActionSpace(), ActionSpace(kind="continuous")
 
@@ -137,7 +132,7 @@ def test_padding_changes_no_loss_and_no_gradient() -> None:
     current, batch = random_batch(5, 3)
     for x in current:
         x.requires_grad_()
-    loss, watched = loss_of(*current, batch, TrainSettings())
+    loss, watched = loss_of(*current, batch, PPOSettings())
     loss.backward()  # type: ignore[no-untyped-call]
     off = torch.zeros(4, 3, dtype=torch.bool)
     full = torch.full((4, 3), 1e6).double()
@@ -149,7 +144,7 @@ def test_padding_changes_no_loss_and_no_gradient() -> None:
         torch.cat([batch.acts, off]),
         torch.cat([batch.alive, off]),
     )
-    padded_loss, padded_watched = loss_of(*padded, wide, TrainSettings())
+    padded_loss, padded_watched = loss_of(*padded, wide, PPOSettings())
     padded_loss.backward()  # type: ignore[no-untyped-call]
     assert padded_loss.item() == pytest.approx(loss.item(), rel=1e-12)
     assert padded_watched == pytest.approx(watched, rel=1e-12)
@@ -166,16 +161,16 @@ def test_loss_gradient_is_the_numerical_one() -> None:
     for x in current:
         x.requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda *x: loss_of(*x, batch, TrainSettings())[0], tuple(current), atol=1e-6
+        lambda *x: loss_of(*x, batch, PPOSettings())[0], tuple(current), atol=1e-6
     )
 
 
 def test_loss_rewards_entropy_and_punishes_value_errors() -> None:
     current, batch = random_batch(4, 2)
-    base = loss_of(*current, batch, TrainSettings())[0]
-    more_entropy = loss_of(current[0], current[1] + 1, current[2], batch, TrainSettings())[0]
-    assert (base - more_entropy).item() == pytest.approx(TrainSettings().entropy_weight)
-    exact = loss_of(current[0], current[1], batch.target, batch, TrainSettings())[1]
+    base = loss_of(*current, batch, PPOSettings())[0]
+    more_entropy = loss_of(current[0], current[1] + 1, current[2], batch, PPOSettings())[0]
+    assert (base - more_entropy).item() == pytest.approx(PPOSettings().entropy_weight)
+    exact = loss_of(current[0], current[1], batch.target, batch, PPOSettings())[1]
     assert exact["value_loss"] == 0.0
 
 
@@ -184,7 +179,7 @@ def test_kl_estimate_and_clip_fraction_are_the_closed_forms() -> None:
     new, zero = torch.tensor([[math.log(1.5)], [0.0]]), torch.zeros(2, 1)
     mask = torch.ones(2, 1, dtype=torch.bool)
     batch = Batch(zero, zero, zero, mask, mask)
-    watched = loss_of(new, zero, zero, batch, TrainSettings(clip_ratio=0.2))[1]
+    watched = loss_of(new, zero, zero, batch, PPOSettings(clip_ratio=0.2))[1]
     assert watched["kl"] == pytest.approx(0.09453489 / 2, abs=1e-7)
     assert watched["clip_fraction"] == 0.5
 

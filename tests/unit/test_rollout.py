@@ -25,7 +25,9 @@ from engine.limits import Limits
 from engine.observation import Observation, Scaler
 from engine.policy import ActionSpace, Policy, decode
 from engine.settings import AgentSettings
-from engine.settings_agent import RewardSettings, TrainSettings
+from engine.settings_learners import PPOSettings
+from engine.settings_reward import RewardSettings
+from engine.settings_training import TrainSettings
 from engine.step import StepPolicy
 from engine.trader import TraderSpec
 from tests.markets import made_up
@@ -336,12 +338,11 @@ def test_a_ruined_book_is_dead_until_the_next_episode() -> None:
 
 
 def learned(parts: Parts, rollout: Rollout) -> dict[str, Tensor]:
-    before = {name: x.clone() for name, x in parts.net.state_dict().items()}
-    learner = PPO(parts.net, parts.spec.action, TrainSettings(epochs=1, minibatches=2))
-    learner.learn(rollout, np.random.default_rng(0))
-    after = {name: x.clone() for name, x in parts.net.state_dict().items()}
-    parts.net.load_state_dict(before)
-    return after
+    settings = TrainSettings(ppo=PPOSettings(epochs=1, minibatches=2))
+    learner = PPO(parts.env(), parts.info, settings, RewardSettings())
+    learner.net.load_state_dict(parts.net.state_dict())
+    learner.learn(rollout)
+    return dict(learner.net.state_dict())
 
 
 def test_what_happens_to_a_dead_book_changes_no_weight() -> None:

@@ -22,7 +22,9 @@ from engine.limits import Limits
 from engine.observation import Scaler
 from engine.policy import ActionSpace
 from engine.settings import AgentSettings
-from engine.settings_agent import RewardSettings, TrainSettings
+from engine.settings_learners import PPOSettings
+from engine.settings_reward import RewardSettings
+from engine.settings_training import TrainSettings
 from engine.step import StepPolicy
 from engine.trader import TraderSpec
 from tests.markets import made_up
@@ -61,7 +63,11 @@ def run(
         env,
         describe(spec, agent, trained_on, seed),
         TrainSettings(
-            seed=seed, updates=updates, rollout_steps=10, minibatches=2, validate_every=2
+            seed=seed,
+            updates=updates,
+            rollout_steps=10,
+            ppo=PPOSettings(minibatches=2),
+            validate_every=2,
         ),
         RewardSettings(),
         folder,

@@ -1,0 +1,34 @@
+"""Settings of training: what every learning rule shares, with one table for each rule.
+
+They live in the core so that one file describes a run; nothing here imports torch.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from engine.settings_learners import A2CSettings, DDPGSettings, PPOSettings
+
+
+class TrainSettings(BaseModel, frozen=True, extra="forbid"):
+    """How an agent is trained."""
+
+    algorithm: str = Field("ppo", description="learning rule: a name in agents.train.LEARNERS")
+    ppo: PPOSettings = PPOSettings()
+    a2c: A2CSettings = A2CSettings()
+    ddpg: DDPGSettings = DDPGSettings()
+    seed: int = Field(0, ge=0, description="the one number every random draw is made from")
+    updates: int = Field(40, ge=1, description="rollout-and-update rounds")
+    books: int = Field(64, ge=1, description="books stepped side by side (B)")
+    book_kind: Literal["single", "portfolio"] = Field(
+        "single", description="one symbol a book, drawn from all; or every symbol, one cash"
+    )
+    rollout_steps: int = Field(126, ge=2, description="bars in one rollout (S; guide: 128, say)")
+    episode_steps: int = Field(252, ge=2, description="bars in one episode (guide: 252, say)")
+    starts: Literal["random", "sequential"] = Field("random", description="where episodes begin")
+    learning_rate: float = Field(1e-3, gt=0, description="step size of the optimiser")
+    gamma: float = Field(0.97, gt=0, le=1, description="discount a bar (guide: 0.95-0.99)")
+    max_grad_norm: float = Field(0.5, gt=0, description="gradient clipping")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled L2 on the weights")
+    validate_every: int = Field(5, ge=1, description="updates between greedy validations")
+    threads: int = Field(1, ge=1, description="torch threads; 1 makes a seed reproducible")
