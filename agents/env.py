@@ -33,6 +33,12 @@ class StepResult:
     decision: Decision
     outcome: Outcome
 
+    def turnover(self) -> np.ndarray:
+        """Return the value traded / equity before, (B,); 0 for a ruined book."""
+        traded = np.nansum(np.abs(self.outcome.filled * self.outcome.price), axis=-1)
+        alive = self.equity_before > 0
+        return np.where(alive, traded / np.where(alive, self.equity_before, 1.0), 0.0)
+
 
 @dataclass(frozen=True)
 class BookPlan:
@@ -141,6 +147,14 @@ class BookEnv:
             decision=decision,
             outcome=outcome,
         )
+
+    def growth(self) -> np.ndarray:
+        """Return how the last step moved each symbol: value after / before of one bought and held.
+
+        Shapes: (B, N). Dividends count where the venue pays them.
+        """
+        table = self.panel.growth[int(self.spec.venue.pay_dividends)]
+        return np.asarray(table[self.at[:, None], self.symbol])
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """Return all state but the generator's as named arrays, enough to go on bit for bit."""

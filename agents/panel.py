@@ -5,6 +5,7 @@ also kept gap-free per symbol (`compact`). It knows no books and no torch.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -47,6 +48,22 @@ class Panel:
             compact[n, : rank[-1, n]] = market[fresh[:, n], n]
         ended = bars.sessions[:, None] > bars.ended[None, :]  # NaT compares false
         return cls(bars, market, fresh, rank, compact, ended)
+
+    @cached_property
+    def growth(self) -> np.ndarray:
+        """Value of a holding after each session / before it: without dividends, and with them.
+
+        Shapes: (2, T, N). 1 until the session after a symbol's first close.
+        """
+        bars, result = self.bars, np.ones((2, *self.fresh.shape))
+        mark = np.zeros(self.fresh.shape[1])
+        for t in range(len(bars.sessions)):
+            held, mark = mark > 0, mark / bars.split[t]
+            before = np.where(held, mark, 1.0)
+            mark = np.where(bars.traded[t], bars.ohlcv[t, :, CLOSE], mark)
+            result[0, t] = np.where(held, mark / before, 1.0)
+            result[1, t] = np.where(held, (mark + bars.dividend[t]) / before, 1.0)
+        return result
 
     def row(self, at: np.ndarray, symbol: np.ndarray) -> MarketRow:
         """Return the market of each book's own session.

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from agents.env import BookEnv, StepResult
 from engine.settings_reward import RewardSettings
 
 # A ruined book has no logarithm: losing everything counts as losing 99.99 %.
@@ -39,16 +40,6 @@ class Rewards:
         self.seen = np.zeros(2)  # running scale: how many rewards, and the sum of their squares
         self.begin(np.ones(books))
 
-    @property
-    def needs_market(self) -> bool:
-        """Whether `pay` must be told how the symbols' prices grew."""
-        return self.settings.over_benchmark
-
-    @property
-    def needs_turnover(self) -> bool:
-        """Whether `pay` must be told what was traded."""
-        return self.settings.turnover_weight > 0
-
     def begin(self, equity: np.ndarray) -> None:
         """Start an episode in every book. Shapes: equity (B,) dollars."""
         self.at_start = np.array(equity, dtype=np.float64)
@@ -58,6 +49,12 @@ class Rewards:
         self.recent = np.zeros((self.settings.volatility_window, len(equity)))
         self.steps = 0
         self.held: np.ndarray | None = None
+
+    def of_step(self, env: BookEnv, result: StepResult) -> np.ndarray:
+        """Return what one step of the environment pays; asks it only for what the settings need."""
+        turnover = result.turnover() if self.settings.turnover_weight else None
+        growth = env.growth() if self.settings.over_benchmark else None
+        return self.pay(result.equity_before, result.equity_after, turnover, growth)
 
     def pay(
         self,
@@ -73,7 +70,9 @@ class Rewards:
         """
         alive = before > 0
         base = np.where(alive, before, 1.0)
-        paid = self._kind(before, after, base, growth) - self._penalty(before, after, base, turnover)
+        paid = self._kind(before, after, base, growth) - self._penalty(
+            before, after, base, turnover
+        )
         self.steps += 1
         paid = np.where(alive, paid, 0.0)
         if self.settings.scaling == "running":
@@ -156,15 +155,6 @@ class Rewards:
 
     def _running(self, paid: np.ndarray) -> float:
         if not self.frozen:
-            self.seen = self.seen + (len(paid), float(paid @ paid))
+            self.seen = self.seen + np.array([len(paid), paid @ paid])
         count, squares = self.seen
         return float(np.sqrt(squares / count)) if squares > 0 else 1.0
-
-
-def reward_of(
-    before: np.ndarray, after: np.ndarray, at_start: np.ndarray, settings: RewardSettings
-) -> np.ndarray:
-    """Return what the first bar of an episode pays."""
-    rewards = Rewards(settings, len(before))
-    rewards.begin(at_start)
-    return rewards.pay(before, after)

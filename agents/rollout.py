@@ -16,7 +16,7 @@ from torch import Tensor
 from agents.env import BookEnv
 from agents.networks import ActorCritic, advance, outputs
 from agents.policy import action_of, draw
-from agents.rewards import reward_of
+from agents.rewards import Rewards
 from agents.sequences import Rollout, Segment, join
 from engine.observation import Observation
 from engine.policy import decode
@@ -33,45 +33,49 @@ class Collector:
         reward: RewardSettings,
         generator: np.random.Generator,
     ) -> None:
-        self.env, self.net, self.reward, self.generator = env, net, reward, generator
+        self.env, self.net, self.generator = env, net, generator
+        self.rewards = Rewards(reward, env.plan.books)
         self.space, self.shorts = env.spec.action, env.spec.limits.allow_short
-        self._begin_episode()
+        self.begin_episode()
 
     @torch.no_grad()
     def collect(self, steps: int) -> Rollout:
         """Play `steps` bars with every book."""
         parts: list[Rollout] = []
         while steps:
-            take = min(steps, self._left())
+            take = min(steps, self.left())
             parts.append(self._play(take))
             steps -= take
-            if not self._left():
-                self._begin_episode()
+            if not self.left():
+                self.begin_episode()
         return parts[0] if len(parts) == 1 else join(parts)
 
     def state(self) -> dict[str, Any]:
         """Return everything needed to go on bit for bit, as arrays and plain values."""
-        own = {"alive": self.alive, "at_start": self.at_start, "memory": self.memory.cpu().numpy()}
-        return {"env": self.env.snapshot(), **{name: x.copy() for name, x in own.items()}}
+        own = {"alive": self.alive.copy(), "memory": self.memory.cpu().numpy().copy()}
+        return {"env": self.env.snapshot(), "rewards": self.rewards.state(), **own}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
         self.env.restore(state["env"])
-        self.alive, self.at_start = state["alive"].copy(), state["at_start"].copy()
+        self.rewards.restore(state["rewards"])
+        self.alive = state["alive"].copy()
         self.memory = self._tensor(state["memory"])
         self.obs = self._look_again()
 
-    def _begin_episode(self) -> None:
+    def begin_episode(self) -> None:
+        """Start a new episode with every book."""
         self.env.reset()
         self.alive = np.ones(self.env.plan.books, dtype=bool)
-        self.at_start = self.env.venue.book.equity().copy()
+        self.rewards.begin(self.env.venue.book.equity())
         self.obs = self.env.observe()
         books, symbols, _, _ = self.env.shape
         self.memory = self.net.start(books * symbols)
         if self.net.book_in_lstm:
             self.memory = self.recall()
 
-    def _left(self) -> int:
+    def left(self) -> int:
+        """Return the steps left in the episode."""
         env = self.env
         return int(min(env.plan.episode_steps - env.steps.max(), (env.last - env.at).min()))
 
@@ -110,39 +114,53 @@ class Collector:
         value = self.net.critic(self.net.seen(torch.stack(outs), book))[..., 0].cpu().numpy()
         value = value.reshape(steps + 1, self.env.plan.books, -1).mean(-1).astype(np.float64)
         fields = {name: np.stack([row[name] for row in log]) for name in log[0]}
-        fields["ended"][-1] |= not self._left()
+        fields["ended"][-1] |= not self.left()
         return Rollout(
             segments=(walk.segment(steps),),
             book=book[:-1],
             raw=self._tensor(fields.pop("raw")),
             ready=self._tensor(fields.pop("ready")),
+            valid=self._tensor(fields.pop("valid")) if "valid" in fields else None,
             value=value[:-1],
             after=value[1:],
             **fields,
         )
 
     def _act(self, out: Tensor, book: Tensor) -> dict[str, np.ndarray]:
-        # One bar: sample, step the environment, note what happened; then look at the next bar.
-        env, obs, books = self.env, self.obs, self.env.plan.books
+        # One bar: sample, and do it.
+        books, ready = self.env.plan.books, self.ready.reshape(-1)
         head = self.net.actor(self.net.seen(out, book)).cpu().numpy()
         log_std = 0.0 if self.net.log_std is None else float(self.net.log_std)
-        raw, log_prob = draw(head, log_std, self.space, self.generator)
-        ready = (obs.fresh & (env.trader.warm > env.spec.burn_in)).reshape(-1)
+        masks = {} if self.obs.valid is None else {"valid": self.obs.valid.reshape(head.shape)}
+        raw, log_prob = draw(head, log_std, self.space, self.generator, **masks)
         action = action_of(raw, self.space).reshape(books, -1)
-        result = env.step(obs, decode(action, self.space, self.shorts))
-        paid = reward_of(result.equity_before, result.equity_after, self.at_start, self.reward)
+        return {
+            **masks,
+            "raw": raw,
+            "ready": ready,
+            "log_prob": np.where(ready, log_prob, 0.0).reshape(books, -1).sum(-1),
+            **self.step(action),
+        }
+
+    @property
+    def ready(self) -> np.ndarray:
+        """Whose action counts on the current bar, (B, N): a bar of its own, and a memory burnt in."""
+        return np.asarray(self.obs.fresh & (self.env.trader.warm > self.env.spec.burn_in))
+
+    def step(self, action: np.ndarray) -> dict[str, np.ndarray]:
+        """Do the actions (B, N) of one bar, look at the next one; return what came of it, (B,) each."""
+        env, ready = self.env, self.ready
+        result = env.step(self.obs, decode(action, self.space, self.shorts))
+        paid = self.rewards.of_step(env, result)
         was_alive = self.alive
         self.alive = was_alive & ~result.terminated
         self.obs = env.observe()
         return {
-            "raw": raw,
-            "ready": ready,
-            "log_prob": np.where(ready, log_prob, 0.0).reshape(books, -1).sum(-1),
             "reward": np.where(was_alive, paid, 0.0),
             "terminated": result.terminated,
             "ended": result.terminated.copy(),
             "alive": was_alive,
-            "acts": was_alive & ready.reshape(books, -1).any(-1),
+            "acts": was_alive & ready.any(-1),
         }
 
     def _look_again(self) -> Observation:

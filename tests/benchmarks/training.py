@@ -17,7 +17,6 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 
-import numpy as np
 import torch
 
 from agents import train as training_loop
@@ -25,7 +24,7 @@ from agents.env import BookEnv
 from agents.gym_env import MarketVectorEnv
 from agents.panel import Panel
 from agents.ppo import PPO
-from agents.rewards import reward_of
+from agents.rewards import Rewards
 from engine.policy import decode
 from engine.settings_reward import RewardSettings
 from engine.settings_training import TrainSettings
@@ -69,7 +68,7 @@ def theirs(settings: TrainSettings, episode: int) -> System:
     """Return RecurrentPPO's training, two updates a call, as steps a second."""
     from tests.benchmarks.peer import recurrent_ppo
 
-    reward = partial(reward_of, at_start=np.ones(settings.books), settings=REWARD)
+    reward = Rewards(REWARD, settings.books).pay
     model = recurrent_ppo(MarketVectorEnv(_env(settings.books, episode), reward), settings)
     steps = 2 * settings.rollout_steps * settings.books
     learn = partial(model.learn, steps, reset_num_timesteps=False)

@@ -11,10 +11,8 @@ from hypothesis import strategies as st
 from agents.policy import action_of, draw, log_slope, score
 from agents.ppo import Batch, clipped_objective, loss_of
 from agents.returns import advantages, explained_variance, normalise
-from agents.rewards import FLOOR, reward_of
 from engine.policy import ActionSpace
 from engine.settings_learners import PPOSettings
-from engine.settings_reward import RewardSettings
 
 DISCRETE, CONTINUOUS = ActionSpace(), ActionSpace(kind="continuous")
 
@@ -259,30 +257,3 @@ def test_explained_variance_is_one_for_a_perfect_critic_and_zero_for_a_constant(
     assert explained_variance(target.copy(), target, valid) == 1.0
     assert explained_variance(np.ones_like(target), target, valid) == pytest.approx(0.0)
     assert explained_variance(target, np.ones_like(target), valid) == 0.0
-
-
-@pytest.mark.parametrize(
-    ("kind", "expected"),
-    [
-        ("step_return", 0.10),  # 110 / 100 - 1
-        ("log_return", math.log(1.1)),
-        ("pnl", 0.05),  # 10 / 200
-    ],
-)
-def test_reward_is_the_change_of_equity(kind: str, expected: float) -> None:
-    settings = RewardSettings.model_validate({"kind": kind, "scale": 2.0, "clip": None})
-    paid = reward_of(np.array([100.0]), np.array([110.0]), np.array([200.0]), settings)
-    assert paid.tolist() == pytest.approx([2.0 * expected])
-
-
-def test_reward_is_clipped_after_scaling() -> None:
-    settings = RewardSettings(kind="step_return", scale=100.0, clip=5.0)
-    paid = reward_of(np.full(2, 100.0), np.array([90.0, 104.0]), np.full(2, 100.0), settings)
-    assert paid.tolist() == pytest.approx([-5.0, 4.0])
-
-
-def test_ruin_is_paid_once_and_finite() -> None:
-    settings = RewardSettings(kind="log_return", scale=1.0, clip=None)
-    before, after = np.array([100.0, -5.0]), np.array([-5.0, -9.0])
-    paid = reward_of(before, after, np.full(2, 100.0), settings)
-    assert paid.tolist() == [math.log(FLOOR), 0.0]
