@@ -12,7 +12,7 @@ import numpy as np
 
 from brokers.feed import stamps
 from brokers.records import Records
-from brokers.translate import batch, in_new_shares, refuse, require_plain, resize
+from brokers.translate import batch, refuse, require_plain, resize
 from engine.bars import Bars
 from engine.errors import DataError, UsageError, VenueError
 from engine.reasons import Reason
@@ -194,8 +194,6 @@ class VenueBroker(bt.BrokerBase):
         split, marks = self.bars.split[t], self.venue.book.mark[0].copy()
         self._records.stamp = float(self._stamps[t])
         outcome = self.venue.advance(self.bars.row(t))
-        if getattr(getattr(self.venue, "settings", None), "fill", "") == "same_close":
-            outcome = in_new_shares(outcome, split)
         for column in np.flatnonzero(split != 1.0):
             if int(column) in self._records.datas:
                 self._report_split(int(column), float(split[column]), outcome, marks)

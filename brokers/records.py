@@ -9,7 +9,8 @@ from typing import Any
 
 import backtrader as bt
 
-from brokers.translate import after_split, whole
+from brokers.translate import whole
+from engine.events import new_shares
 from engine.market import DUST
 from engine.reasons import Reason
 from engine.venue import Book
@@ -72,9 +73,10 @@ class Records:
         if not held.size:
             return
         for trade in self._open_trades(column):
-            trade.size = whole(after_split(trade.size, ratio))
+            trade.size = whole(float(new_shares(trade.size, ratio)))
             trade.price /= ratio
-        held.size, held.price = whole(after_split(held.size, ratio)), held.price / ratio
+        held.size = whole(float(new_shares(held.size, ratio)))
+        held.price = held.price / ratio
         if abs(held.size - kept) > DUST:
             self.event(column, kept - held.size, price, FRACTION)
 

@@ -4,15 +4,13 @@ Plain functions; they keep nothing.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import backtrader as bt
-import numpy as np
 
 from engine.errors import VenueError
 from engine.reasons import Reason, explain
-from engine.venue import LIMIT, MARKET, STOP, STOP_LIMIT, Orders, Outcome
+from engine.venue import LIMIT, MARKET, STOP, STOP_LIMIT, Orders
 
 KINDS = {
     bt.Order.Market: MARKET,
@@ -71,13 +69,6 @@ def refuse(order: bt.Order, bits: int) -> None:
         order.reject()
 
 
-def after_split(size: float, ratio: float) -> float:
-    """Return `size` shares in new ones; a whole number where rounding alone stands between."""
-    exact = size * ratio
-    near = float(np.rint(exact))
-    return near if abs(exact - near) < 1e-6 else exact
-
-
 def whole(shares: float) -> int | float:
     """Return an int where it is one: `len(position)` fails on floats."""
     return int(shares) if shares == int(shares) else float(shares)
@@ -88,13 +79,3 @@ def resize(order: bt.Order, size: float, ratio: float) -> None:
     order.size = order.created.size = order.executed.remsize = whole(size)
     order.created.price /= ratio
     order.created.pricelimit /= ratio
-
-
-def in_new_shares(outcome: Outcome, split: np.ndarray) -> Outcome:
-    """Return fills that came before the session's splits as if they had come after them."""
-    return replace(
-        outcome,
-        filled=outcome.filled * split,
-        unfilled=outcome.unfilled * split,
-        price=outcome.price / split,
-    )

@@ -122,13 +122,8 @@ class Bars:
 
         A delisting stays known: `ended` is kept even where it lies outside.
         """
-        first = 0 if start is None else int(np.searchsorted(self.sessions, clock.as_day(start)))
-        last = (
-            len(self.sessions)
-            if end is None
-            else int(np.searchsorted(self.sessions, clock.as_day(end), side="right"))
-        )
-        cut = slice(first, max(first, last))
+        first, last = self.span(start, end)
+        cut = slice(first, max(first, last + 1))
         return replace(
             self,
             sessions=self.sessions[cut],
@@ -137,6 +132,22 @@ class Bars:
             split=self.split[cut],
             dividend=self.dividend[cut],
         )
+
+    def span(
+        self, start: date | np.datetime64 | None, end: date | np.datetime64 | None
+    ) -> tuple[int, int]:
+        """Return the first and last row from `start` to `end`, both inclusive; None = open.
+
+        The last lies before the first where no session is inside.
+        """
+        days = self.sessions
+        first = 0 if start is None else int(np.searchsorted(days, clock.as_day(start)))
+        after = (
+            len(days)
+            if end is None
+            else int(np.searchsorted(days, clock.as_day(end), side="right"))
+        )
+        return first, after - 1
 
     def index_of(self, session: date | np.datetime64) -> int:
         """Return the row of one session.

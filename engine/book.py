@@ -103,7 +103,7 @@ class Outcome:
     and `unfilled` signed shares, `price` raw dollars with slippage (NaN = no fill), `fee`
     dollars; `refused` Reason bits of orders that ended unfilled, `unfilled` their size; `settled`
     closed by delisting at the last close; `dividends` and `split_cash` dollars into cash,
-    negative when paid on a short position.
+    negative when paid on a short position. Shares and prices are those after the session's split.
     """
 
     session: np.ndarray

@@ -14,7 +14,7 @@ from engine.bars import MarketRow
 from engine.book import LIMIT, MARKET, NONE, STOP, STOP_LIMIT, Book, Orders, Outcome, arrays
 from engine.costs import Costs
 from engine.errors import VenueError
-from engine.events import apply_split, pay_dividend, settle_ended
+from engine.events import apply_split, pay_dividend, restate, settle_ended
 from engine.market import (
     DUST,
     VenueSettings,
@@ -131,6 +131,7 @@ class SimVenue:
             self._fill_at_mark(outcome)
         if (row.split != 1.0).any():
             outcome.split_cash = apply_split(self.book, self.pending, row.split)
+            restate(outcome, row.split)  # nothing has filled yet, but at the close just seen
         if self.settings.pay_dividends and row.dividend.any():
             outcome.dividends = pay_dividend(self.book, row.dividend)
         self.book.since += self.book.since >= 0

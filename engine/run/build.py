@@ -10,7 +10,6 @@ from engine.checkpoint import CheckpointInfo
 from engine.errors import CheckpointError, DataError, SettingsError
 from engine.features import FeatureSet
 from engine.observation import Scaler
-from engine.run.replay import span
 from engine.settings import Settings, load
 from engine.sources import load as load_bars
 from engine.trader import TraderSpec
@@ -45,7 +44,7 @@ def dates(bars: Bars, settings: Settings, part: str) -> tuple[int, int]:
     Raises: DataError when fewer than two sessions remain.
     """
     chosen = getattr(settings.split, part)
-    first, last = span(bars, chosen.start, chosen.end)
+    first, last = bars.span(chosen.start, chosen.end)
     if last - first < 1:
         raise DataError(
             f"split.{part} from {chosen.start} to {chosen.end} holds {max(last - first + 1, 0)} "
@@ -78,14 +77,20 @@ def fit_scaler(settings: Settings, bars: Bars, features: FeatureSet) -> Scaler:
         return Scaler.none(len(features), clip)
     first, last = dates(bars, settings, "train")
     rows, ready = features.history(bars)
-    inside = np.zeros_like(ready)
-    inside[first : last + 1] = ready[first : last + 1]
+    inside = within(ready, first, last)
     if not inside.any():
         raise DataError(
             f"no feature row exists in split.train: {features.lookback} bars of lookback are "
             f"needed before the first one, found {last + 1} sessions; start the data earlier"
         )
     return Scaler.fit(rows, inside, clip)
+
+
+def within(ready: np.ndarray, first: int, last: int) -> np.ndarray:
+    """Return the rows that a fit on the bars `first` to `last` may use. Shapes: (T, N) bool."""
+    inside = np.zeros_like(ready)
+    inside[first : last + 1] = ready[first : last + 1]
+    return inside
 
 
 def spec_of(info: CheckpointInfo, settings: Settings, symbols: int) -> TraderSpec:

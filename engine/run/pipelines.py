@@ -9,8 +9,8 @@ import numpy as np
 from engine.bars import Bars
 from engine.features import FeatureSet
 from engine.observation import Observation, Scaler
-from engine.policy import ActionSpace, Policy, Wish, decode, greedy
-from engine.run.build import dates, new_spec
+from engine.policy import ActionSpace, Policy, Wish, decode, greedy, leaning
+from engine.run.build import dates, new_spec, within
 from engine.run.evaluation import deployed
 from engine.run.lookahead import Pipeline, standard
 from engine.settings import Settings
@@ -51,8 +51,7 @@ class Probe:
         after = memory * np.float32(0.9) + obs.market.sum(axis=-1, keepdims=True)
         lean = obs.book.sum(axis=-1) * np.float32(0.1)
         up = after[..., 0] - lean
-        heads = (-up, np.full_like(up, 0.5), up) if self.action.kind == "discrete" else (up,)
-        chosen = greedy(np.stack(heads, axis=-1), self.action)
+        chosen = greedy(leaning(up, self.action), self.action, obs.valid)
         return decode(chosen, self.action, self.allow_short), after
 
 
@@ -62,8 +61,7 @@ def fit_on(
     """Return the fit of the scaler on the bars `first` to `last` of whatever rows it is given."""
 
     def fit(rows: np.ndarray, ready: np.ndarray) -> Scaler:
-        inside = np.zeros_like(ready)
-        inside[first : last + 1] = ready[first : last + 1]
+        inside = within(ready, first, last)
         if not inside.any():
             return Scaler.none(len(features), clip)
         return Scaler.fit(rows, inside, clip)

@@ -3,8 +3,6 @@
 The fast way to score a checkpoint or a baseline; parity with the Backtrader path is a check.
 """
 
-import numpy as np
-
 from engine.bars import Bars
 from engine.observation import market_part
 from engine.run.record import Recorder
@@ -31,13 +29,3 @@ def replay(trader: Trader, venue: SimVenue, bars: Bars, first: int, last: int) -
         watched.submit(decision.orders)
     trader.observer = None
     return recorder
-
-
-def span(bars: Bars, start: object | None, end: object | None) -> tuple[int, int]:
-    """Return the first and last bar index inside two dates (inclusive; None = open)."""
-    sessions = bars.sessions
-    first = 0 if start is None else int(np.searchsorted(sessions, np.datetime64(str(start), "D")))
-    last = len(sessions)
-    if end is not None:
-        last = int(np.searchsorted(sessions, np.datetime64(str(end), "D"), side="right"))
-    return first, last - 1
