@@ -34,6 +34,13 @@ class Reason(IntFlag):
     RUINED = 1 << 20
 
 
+REFUSALS = (
+    Reason.MAX_ORDER_VALUE | Reason.BUYING_POWER | Reason.ORDER_OPEN | Reason.CASH_SHORT
+    | Reason.EXPIRED | Reason.DELISTED | Reason.SHORT_FRACTION | Reason.BAD_ORDER | Reason.RUINED
+    | Reason.CASH_RESERVE
+)  # fmt: skip
+"""Reasons for which an order was refused or made smaller; the others explain a wish."""
+
 TEXT = {
     Reason.SHORT_OFF: "short wish cut to flat: shorts are not allowed",
     Reason.MAX_EXPOSURE: "cut to the largest exposure allowed in one symbol",

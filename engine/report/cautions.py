@@ -80,6 +80,12 @@ def _did(run: Run) -> Iterator[Caution]:
         yield Caution("The agent hardly trades: its turnover is near zero.", grave=True)
     if (curve <= 0).any():
         yield Caution("The account was ruined: its equity reached zero.", grave=True)
+    for item in run.summary.get("settled", []):
+        yield Caution(
+            f"{item['symbol']} stopped trading: {item['qty']:,.10g} shares were settled at the last "
+            f"close, ${item['price']:,.2f}, on {item['session']}. Whether anybody would have paid "
+            "that is not known."
+        )
     count = len(run.refusals["session"])
     if count:
         yield Caution(f"{count:,} orders or wishes were refused or cut; the page lists each.")

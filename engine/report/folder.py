@@ -7,7 +7,8 @@ JSON parts: settings, versions, data, metrics, summary. Tables are CSV, in long 
   trades    session, symbol, qty, price, fee, slippage [, regulatory]   the agent's fills
             (see engine.round_trips.Fills for what counts as one)
   events    session, symbol, split, dividend    splits and dividends of the period
-  refusals  session, symbol, reason, qty        orders refused or cut, in words
+  refusals  session, symbol, reason, qty        orders refused or cut, in words; qty is what was
+            refused, for a cut what was ordered all the same
   actions   session, symbol, exposure, keep, target, reasons     what the agent asked for
 It knows what the columns are, not what they mean for a page.
 """

@@ -12,17 +12,11 @@ from engine.account import Account, Conventions
 from engine.bars import CLOSE, HIGH, LOW, OPEN, Bars
 from engine.costs import Costs
 from engine.metrics import summarise
-from engine.reasons import Reason, explain
-from engine.report.folder import RunFolder, stacked
+from engine.reasons import explain
+from engine.report.folder import TABLES, RunFolder, stacked
 from engine.round_trips import FLAT, Events, Fills
-from engine.run.record import Recorder
+from engine.run.record import Recorder, refusals
 from engine.settings import Settings
-
-REFUSALS = (
-    Reason.MAX_ORDER_VALUE | Reason.BUYING_POWER | Reason.ORDER_OPEN | Reason.CASH_SHORT
-    | Reason.EXPIRED | Reason.DELISTED | Reason.SHORT_FRACTION | Reason.BAD_ORDER | Reason.RUINED
-    | Reason.CASH_RESERVE
-)  # fmt: skip
 
 
 def write_run(
@@ -58,9 +52,9 @@ def write_run(
         bars=_bars(tested),
         trades={name: getattr(fills, name) for name in _FILL_COLUMNS},
         events=events,
-        refusals=_refusals(agent, tested),
+        refusals=_refusals(agent, tested.symbols),
         actions=_actions(agent, tested.symbols),
-        summary=dict(summary),
+        summary=dict(summary) | {"settled": settlements(agent, tested.symbols)},
     )
     return metrics
 
@@ -71,7 +65,7 @@ _FILL_COLUMNS = ("session", "symbol", "qty", "price", "fee", "slippage", "regula
 def fills_of(record: Recorder, bars: Bars, costs: Costs) -> Fills:
     """Return everything that changed hands, settlements and split fractions included."""
     rows = record.arrays()
-    filled, settled, qty = rows["filled"], rows["settled"], rows["qty"]
+    filled, settled, qty = rows["filled"], -rows["settled"], rows["qty"]  # what is closed leaves
     before = np.vstack((np.zeros((1, qty.shape[1])), qty[:-1])) * bars.split
     rest = qty - before - filled - settled
     last = np.vstack((np.zeros((1, qty.shape[1])), rows["mark"][:-1])) / bars.split
@@ -155,17 +149,28 @@ def _events(bars: Bars) -> dict[str, np.ndarray]:
     return stacked(bars.sessions, bars.symbols, where, split=bars.split, dividend=bars.dividend)
 
 
-def _refusals(record: Recorder, bars: Bars) -> dict[str, list[Any]]:
-    rows = record.arrays()
-    bits = rows["refused"] | (rows["reasons"] & int(REFUSALS))
-    table: dict[str, list[Any]] = {"session": [], "symbol": [], "reason": [], "qty": []}
-    for at, n in np.argwhere(bits != 0):
-        for text in explain(bits[at, n]):
-            table["session"].append(str(bars.sessions[at]))
-            table["symbol"].append(bars.symbols[n])
-            table["reason"].append(text)
-            table["qty"].append(float(rows["order_qty"][at, n]))
-    return table
+def settlements(record: Recorder, symbols: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return every position that ended because its symbol stopped trading."""
+    return [
+        {
+            "session": str(session),
+            "symbol": symbols[n],
+            "qty": float(row["settled"][n]),
+            "price": float(row["mark"][n]),
+        }
+        for session, row in zip(record.sessions, record.rows, strict=True)
+        for n in np.flatnonzero(row["settled"])
+    ]
+
+
+def _refusals(record: Recorder, symbols: tuple[str, ...]) -> dict[str, list[Any]]:
+    found = [
+        (str(session), symbols[n], text, qty)
+        for session, row in zip(record.sessions, record.rows, strict=True)
+        for n, bits, qty in refusals(row)
+        for text in explain(bits)
+    ]
+    return {name: [row[i] for row in found] for i, name in enumerate(TABLES["refusals"])}
 
 
 def _actions(record: Recorder, symbols: tuple[str, ...]) -> dict[str, np.ndarray]:

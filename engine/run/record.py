@@ -5,28 +5,31 @@ compared field by field. Books: 1.
 """
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from engine.bars import MarketRow
 from engine.journal import Journal
-from engine.reasons import explain
+from engine.reasons import REFUSALS, explain
 from engine.trader import Decision, Trader
 from engine.venue import Book, Orders, Outcome, Venue
 
 FLUSH = 250  # bars kept back before they are written to the journal
 
 FIELDS = (
-    "market", "book", "memory", "exposure", "keep", "target", "reasons", "order_qty",
-    "refused", "filled", "price", "fee", "settled", "qty", "mark", "cash", "equity",
+    "market", "book", "valid", "memory", "exposure", "keep", "target", "reasons", "order_qty",
+    "rejected", "refused", "unfilled", "filled", "price", "fee", "settled", "qty", "mark", "cash",
+    "equity",
 )  # fmt: skip
 
 
 class Recorder:
     """Keep one row of named arrays for each bar.
 
-    Shapes: (N, .) or (N,) for a row; `cash` and `equity` are scalars.
+    Shapes: (N, .) or (N,) for a row; `cash` and `equity` are scalars. `rejected`: Reason bits of the
+    orders sent on this bar that were not accepted; `refused`: of those that ended unfilled on it.
     """
 
     def __init__(self, journal: Journal | None = None, symbols: tuple[str, ...] = ()) -> None:
@@ -42,21 +45,19 @@ class Recorder:
     def start(self, session: np.datetime64, book: Book) -> None:
         """Open the row of a bar on which nothing could fill yet."""
         shape = book.qty.shape
-        self._open(session, book)
-        self._note("refused", np.zeros(shape, dtype=np.int32))
-        for name in ("filled", "price", "fee", "settled"):
-            self._note(name, np.full(shape, np.nan if name == "price" else 0.0))
+        day = np.array([session], dtype="datetime64[D]")
+        self.advanced(Outcome.nothing(day, *shape), book)
 
     def advanced(self, outcome: Outcome, book: Book) -> None:
         """Open the row of a bar with what the venue did on it."""
         self._open(outcome.session[0], book)
-        self._note("refused", outcome.refused)
-        for name in ("filled", "price", "fee", "settled"):
+        self._note("rejected", np.zeros(book.qty.shape, dtype=np.int32))
+        for name in ("refused", "unfilled", "filled", "price", "fee", "settled"):
             self._note(name, getattr(outcome, name))
 
     def submitted(self, refused: np.ndarray) -> None:
-        """Add what was refused at acceptance to the bar of its decision."""
-        self.rows[-1]["refused"] = self.rows[-1]["refused"] | refused[0]
+        """Add what was not accepted to the bar of its decision."""
+        self.rows[-1]["rejected"] = self.rows[-1]["rejected"] | refused[0]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every field stacked over bars, (T, ...)."""
@@ -82,9 +83,11 @@ class Recorder:
 
     def _decided(self, decision: Decision, memory: np.ndarray) -> None:
         obs, wish = decision.obs, decision.wish
+        masked = np.empty((*obs.fresh.shape, 0), dtype=bool) if obs.valid is None else obs.valid
         for name, array in (
             ("market", obs.market),
             ("book", obs.book),
+            ("valid", masked),
             ("memory", memory),
             ("exposure", wish.exposure),
             ("keep", wish.keep),
@@ -98,19 +101,37 @@ class Recorder:
         self.rows[-1][name] = np.array(array[0])
 
 
+def refusals(row: Mapping[str, np.ndarray]) -> Iterator[tuple[int, int, float]]:
+    """Yield symbol, Reason bits and shares of everything refused or cut on one bar.
+
+    Units: shares not bought or sold; for a cut, the shares that were ordered all the same.
+    """
+    if "exposure" in row:
+        cut = row["reasons"] & int(REFUSALS)
+        for bits, qty in ((cut, row["order_qty"]), (row["rejected"], row["order_qty"])):
+            yield from _some(bits, qty)
+    yield from _some(row["refused"], row["unfilled"])
+
+
+def _some(bits: np.ndarray, qty: np.ndarray) -> Iterator[tuple[int, int, float]]:
+    for n in np.flatnonzero(bits):
+        yield int(n), int(bits[n]), float(qty[n])
+
+
 def _enter(journal: Journal, session: str, row: dict[str, Any], symbols: tuple[str, ...]) -> None:
     # One entry a bar for the account, one for the decision, one for each fill and refusal.
     account = {"cash": float(row["cash"]), "equity": float(row["equity"])}
     journal.append("account", session, account | {"qty": row["qty"].tolist()})
     for n, symbol in enumerate(symbols):
-        for kind in ("filled", "settled"):
-            if row[kind][n]:
-                price = row["price"][n] if kind == "filled" else row["mark"][n]
-                body = {"symbol": symbol, "qty": float(row[kind][n]), "price": float(price)}
-                journal.append(kind, session, body | {"fee": float(row["fee"][n])})
-        if row["refused"][n]:
-            why = explain(row["refused"][n])
-            journal.append("refused", session, {"symbol": symbol, "why": why})
+        moves = (("filled", row["filled"][n], "price"), ("settled", -row["settled"][n], "mark"))
+        for kind, qty, at in moves:
+            if qty:
+                body = {"symbol": symbol, "qty": float(qty), "price": float(row[at][n])}
+                fee = float(row["fee"][n]) if kind == "filled" else 0.0
+                journal.append(kind, session, body | {"fee": fee})
+    for n, bits, qty in refusals(row):
+        body = {"symbol": symbols[n], "qty": qty, "why": explain(bits)}
+        journal.append("refused", session, body)
     if "exposure" in row:
         seen = (row["market"], row["book"], row["memory"])
         digest = hashlib.sha256(b"".join(array.tobytes() for array in seen)).hexdigest()
