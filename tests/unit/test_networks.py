@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from agents.networks import ActorCritic, TradingLSTMActorCritic, Widths, advance, outputs
+from agents.guide import TradingLSTMActorCritic
+from agents.networks import ActorCritic, Widths, advance, outputs
 from engine.settings_agent import NetworkSettings
 
 RULES = ["carry", "window(4)", "window(1)"]
