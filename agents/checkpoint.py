@@ -39,8 +39,8 @@ LIBRARIES = ("barwise", "numpy", "onnx", "onnxruntime", "onnxscript", "safetenso
 
 def build(info: CheckpointInfo) -> ActorCritic:
     """Return a network of the shape a record describes, with fresh weights."""
-    spread = 1 if info.action.kind == "continuous" else 0
-    widths = Widths(len(info.features), len(info.book), info.action.width, spread)
+    action = info.action
+    widths = Widths(len(info.features), len(info.book), action.width, action.learned_spreads)
     return ActorCritic(widths, info.network, info.memory)
 
 

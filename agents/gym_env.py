@@ -36,9 +36,10 @@ def spaces(env: BookEnv) -> tuple[gym.Space[Any], gym.Space[Any]]:
     if inputs:
         parts["book"] = gym.spaces.Box(-BOOK_CLIP, BOOK_CLIP, (symbols, inputs), np.float32)
     action: gym.Space[Any] = gym.spaces.Box(-1.0, 1.0, (symbols,), np.float32)
-    if env.spec.action.kind == "discrete":
-        single = symbols == 1
-        action = gym.spaces.Discrete(3) if single else gym.spaces.MultiDiscrete([3] * symbols)
+    choices = len(env.spec.action.names)
+    if choices:
+        single = gym.spaces.Discrete(choices)
+        action = single if symbols == 1 else gym.spaces.MultiDiscrete([choices] * symbols)
     return gym.spaces.Dict(parts), action
 
 

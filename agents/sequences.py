@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from agents.networks import ActorCritic, outputs
-from agents.policy import score
+from agents.policy import action_of, score
 from engine.policy import ActionSpace
 
 
@@ -32,9 +32,10 @@ class Segment:
 class Rollout:
     """What was seen, done and earned in S steps of B books of N symbols; R = B x N rows.
 
-    Shapes: book (S, R, P), raw action and ready (S, R) tensors; the rest (S, B) arrays. `value` of
-    the state a step began in, `after` of the one it led to; `alive`: not ruined before the step;
-    `acts`: alive, and some symbol was ready, so the action counted. Units: scaled reward.
+    Shapes: book (S, R, P), raw action and ready (S, R) tensors, and valid actions (S, R, A), None =
+    all of them; the rest (S, B) arrays. `value` of the state a step began in, `after` of the one it
+    led to; `alive`: not ruined before the step; `acts`: alive, and some symbol was ready, so the
+    action counted. Units: scaled reward.
     """
 
     segments: tuple[Segment, ...]
@@ -49,6 +50,7 @@ class Rollout:
     ended: np.ndarray
     alive: np.ndarray
     acts: np.ndarray
+    valid: Tensor | None = None
 
     @property
     def books(self) -> int:
@@ -68,7 +70,8 @@ def evaluate(
     rows = (books[:, None] * symbols + torch.arange(symbols)).flatten().to(rollout.raw.device)
     out = torch.cat([_segment_outputs(net, segment, rows) for segment in rollout.segments])
     head, value = net.heads(out, rollout.book[:, rows])
-    log_prob, entropy = score(head, rollout.raw[:, rows], net.log_std, space)
+    valid = None if rollout.valid is None else rollout.valid[:, rows]
+    log_prob, entropy = score(head, rollout.raw[:, rows], net.log_std, space, valid)
     ready = rollout.ready[:, rows]
     shape = (len(out), len(books), symbols)
     return (
@@ -89,9 +92,9 @@ def mix(rollout: Rollout, space: ActionSpace) -> dict[str, Any]:
     row: dict[str, Any] = {"steps": rollout.reward.size, "reward": paid}
     raw = rollout.raw[rollout.ready]
     if space.kind == "continuous":
-        return {**row, "action_mean": float(torch.tanh(raw).mean())}
-    shares = torch.bincount(raw, minlength=3) / max(len(raw), 1)
-    return {**row, **dict(zip(("sell", "hold", "buy"), shares.tolist(), strict=True))}
+        return {**row, "action_mean": float(action_of(raw.cpu().numpy(), space).mean())}
+    shares = torch.bincount(raw, minlength=space.width) / max(len(raw), 1)
+    return {**row, **dict(zip(space.names, shares.tolist(), strict=True))}
 
 
 def join(parts: list[Rollout]) -> Rollout:
@@ -99,6 +102,8 @@ def join(parts: list[Rollout]) -> Rollout:
 
     def cat(name: str) -> Any:
         found = [getattr(part, name) for part in parts]
+        if found[0] is None:
+            return None
         return torch.cat(found) if isinstance(found[0], Tensor) else np.concatenate(found)
 
     names = [name for name in Rollout.__dataclass_fields__ if name != "segments"]

@@ -25,12 +25,13 @@ class Observation:
     """One bar as the agent sees it.
 
     Shapes: `market` (B, N, F) and `book` (B, N, P) float32; `fresh` (B, N) = this bar traded and
-    its features exist.
+    its features exist; `valid` (B, N, A) bool = actions that can do something, None = all of them.
     """
 
     market: np.ndarray
     book: np.ndarray
     fresh: np.ndarray
+    valid: np.ndarray | None = None
 
 
 class BookView(Protocol):

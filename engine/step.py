@@ -43,10 +43,8 @@ class StepPolicy:
     def act(self, obs: Observation, memory: np.ndarray) -> tuple[Wish, np.ndarray]:
         """Decide on one bar; see `engine.policy.Policy`."""
         head, after = self.run(obs.market, obs.book, memory)
-        wish = decode(
-            greedy(head, self.info.action), self.info.action, self.info.limits.allow_short
-        )
-        return wish, after
+        action = greedy(head, self.info.action, obs.valid)
+        return decode(action, self.info.action, self.info.limits.allow_short), after
 
     def run(
         self, market: np.ndarray, book: np.ndarray, memory: np.ndarray

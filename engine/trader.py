@@ -18,7 +18,7 @@ from engine.features import FeatureSet, FeatureStream
 from engine.limits import Limits, constrain
 from engine.observation import Observation, Scaler, book_part, market_part
 from engine.orders import Sizing, plan
-from engine.policy import ActionSpace, Policy, Wish
+from engine.policy import ActionSpace, Policy, Wish, valid_actions
 from engine.reasons import Reason, mark
 from engine.venue import VenueSettings
 
@@ -132,11 +132,15 @@ class Trader:
         return self.commit(obs, self.act(obs), traded, book, open_qty)
 
     def observe(self, market: np.ndarray, fresh: np.ndarray, book: Book) -> Observation:
-        """Join the market part with the book as it stands, in sleeves; count the row."""
+        """Join the market part with the book as it stands, in sleeves; count the row.
+
+        Which actions are valid is found here and nowhere else.
+        """
         self.warm = self.warm + fresh
         sleeve = np.maximum(book.equity(), 0.0)[:, None] * self.spec.allocation
         sleeve = np.broadcast_to(sleeve, self.shape)
-        return Observation(market, book_part(book, sleeve, self.spec.book_inputs), fresh)
+        valid = valid_actions(self.spec.action, book.qty, self.spec.limits.allow_short)
+        return Observation(market, book_part(book, sleeve, self.spec.book_inputs), fresh, valid)
 
     def act(self, obs: Observation) -> Wish:
         """Ask the policy and advance the memory of the symbols whose bar is fresh."""

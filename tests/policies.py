@@ -3,7 +3,7 @@
 import numpy as np
 
 from engine.observation import Observation
-from engine.policy import ActionSpace, Wish, decode, greedy
+from engine.policy import ActionSpace, Wish, decode, greedy, leaning
 
 
 class Follower:
@@ -22,9 +22,8 @@ class Follower:
         after = memory * np.float32(0.9) + obs.market[..., :1]
         lean = obs.book[..., 0] if obs.book.shape[-1] else np.float32(0.0)
         up = after[..., 0] - np.float32(0.1) * lean
-        heads = (-up, np.full_like(up, 0.3), up) if self.space.kind == "discrete" else (up,)
-        head = np.stack(heads, axis=-1)
-        return decode(greedy(head, self.space), self.space, self.allow_short), after
+        head = leaning(up, self.space, indifferent=0.3)
+        return decode(greedy(head, self.space, obs.valid), self.space, self.allow_short), after
 
 
 class Constant:
