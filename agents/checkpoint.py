@@ -40,7 +40,8 @@ LIBRARIES = ("barwise", "numpy", "onnx", "onnxruntime", "onnxscript", "safetenso
 def build(info: CheckpointInfo) -> ActorCritic:
     """Return a network of the shape a record describes, with fresh weights."""
     action = info.action
-    widths = Widths(len(info.features), len(info.book), action.width, action.learned_spreads)
+    sizes = (len(info.features), len(info.book), action.width, action.learned_spreads)
+    widths = Widths(*sizes, features=info.features)
     return ActorCritic(widths, info.network, info.memory)
 
 

@@ -15,12 +15,12 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from engine.costs import Costs
-from engine.errors import CheckpointError
+from engine.errors import CheckpointError, SettingsError
 from engine.limits import Limits
 from engine.observation import Layout, Scaler
 from engine.orders import Sizing
 from engine.policy import ActionSpace
-from engine.settings_agent import MemoryRule, NetworkSettings
+from engine.settings_agent import MemoryRule, NetworkSettings, places_of
 from engine.venue import VenueSettings
 
 FORMAT = 1  # raised when an older reader would misread a newer folder
@@ -178,6 +178,13 @@ def _require_sound(folder: Path, info: CheckpointInfo) -> None:
             f"{folder / RECORD}: expected a scaler for {len(info.features)} features, found "
             f"{width}; copy the whole folder again or train again"
         )
+    try:
+        places_of(info.network.groups, info.features, len(info.features))
+    except SettingsError as error:
+        raise CheckpointError(
+            f"{folder / RECORD}: its network settings and its features contradict each other: "
+            f"{error}; the record was edited: copy it again"
+        ) from error
     for name, weight in read_weights(folder / WEIGHTS).items():
         if not np.isfinite(weight).all():
             raise CheckpointError(
