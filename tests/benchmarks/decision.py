@@ -3,7 +3,8 @@
 - "decision": `Trader.on_bar`: the new bar into the feature windows, features, observation, the step in
   ONNX Runtime, limits, orders. The venue trades them between the timings, outside them;
 - "bare step": the network alone, as it is deployed (LSTM 128, a head of 64, three logits);
-- "eager": the same network in torch, nn.LSTM on a sequence of one, inference mode, ready-made tensors.
+- "eager": a network of the same shape in torch, nn.LSTM on a sequence of one, in inference
+  mode, on ready-made tensors.
 
 One thread, the same number of symbols N each time. A round is a run over all bars; p50 and p99 are
 taken inside a round, medians and spread over rounds.
@@ -15,12 +16,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from engine.bars import Bars
 from engine.step import StepPolicy
 from engine.trader import Trader
 from engine.venue import SimVenue
-from tests.benchmarks.agent import BOOK_INPUTS, FEATURES, network, policy, random_walks, spec_for
+from tests.benchmarks.agent import (
+    BOOK_INPUTS,
+    FEATURES,
+    HEAD,
+    HIDDEN,
+    policy,
+    random_walks,
+    spec_for,
+)
 from tests.benchmarks.harness import Row, interleave
 
 WARM_UP = 250
@@ -72,17 +82,18 @@ def bare_steps(bars: Bars) -> Samples:
 
 
 def eager_steps(bars: Bars) -> Samples:
-    """Run the same network in torch as often."""
-    net = network(spec_for(bars))
-    rows = len(bars.symbols)
+    """Run a network of the same shape in torch as often."""
+    rows, width = len(bars.symbols), HIDDEN + len(BOOK_INPUTS)
+    lstm = nn.LSTM(len(FEATURES), HIDDEN)
+    head = nn.Sequential(nn.Linear(width, HEAD), nn.ReLU(), nn.Linear(HEAD, 3))
     market, book = torch.zeros(1, rows, len(FEATURES)), torch.zeros(rows, len(BOOK_INPUTS))
-    state = (torch.zeros(1, rows, net.hidden), torch.zeros(1, rows, net.hidden))
+    state = (torch.zeros(1, rows, HIDDEN), torch.zeros(1, rows, HIDDEN))
     took = []
     with torch.inference_mode():
         for _ in range(len(bars.sessions) - WARM_UP):
             began = time.perf_counter_ns()
-            out, state = net.lstm(market, state)
-            net.actor(torch.cat([out[0], book], -1))
+            out, state = lstm(market, state)
+            head(torch.cat([out[0], book], -1))
             took.append(time.perf_counter_ns() - began)
     return np.array(took)
 
