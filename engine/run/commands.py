@@ -1,6 +1,6 @@
 """What each command does, from settings to result; `engine.cli` only parses words."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,9 @@ def run_parity(config: str, checkpoint: Path, overrides: tuple[str, ...], as_jso
             echo(f"  {item.paths:28} {item.field:10} {mark}{where}")
         if not found.fills:
             echo("note: nothing was traded, so orders and fills were not put to the test")
-        echo("parity holds" if found.equal else "PARITY DOES NOT HOLD")
+        worst = max(item.largest for item in found.differences)
+        told = "parity holds" if found.equal else "PARITY DOES NOT HOLD"
+        echo(f"{told}; largest difference {worst:.3g}")
     rows = [
         {"paths": d.paths, "field": d.field, "largest": d.largest, "within": d.within, "bar": d.bar}
         for d in found.differences
@@ -86,8 +88,9 @@ def run_parity(config: str, checkpoint: Path, overrides: tuple[str, ...], as_jso
 def run_lookahead(
     config: str, checkpoint: Path | None, overrides: tuple[str, ...], as_json: bool
 ) -> Result:
-    """Change the future at 200 dates and look for anything earlier that moves."""
+    """Change the future at 200 dates and look for anything earlier that moves; then whole runs."""
     from engine.run.lookahead import CHANGES, check_lookahead
+    from engine.run.lookahead_strategy import check_network, check_runs
     from engine.run.pipelines import pipeline_of
 
     settings = find_settings(config, overrides)
@@ -96,6 +99,10 @@ def run_lookahead(
     first, last = dates(bars, settings, "test")
     with progress("look-ahead", 200 * len(CHANGES)) as show:
         found = check_lookahead(pipeline, bars, first, last, progress=show)
+    say("look-ahead inside Backtrader, and memory at the start of the test dates")
+    runs = check_runs(pipeline, bars, first, last, settings.backtest.cash)
+    network = check_network(checkpoint) if checkpoint else ()
+    found = replace(found, leaks=(*found.leaks, *runs, *network))
     if not as_json:
         echo(f"{found.dates} dates, {found.changes} changed futures, {found.compared} decisions")
         for leak in found.leaks[:20]:

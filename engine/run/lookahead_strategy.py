@@ -1,6 +1,7 @@
-"""Look-ahead where whole runs are needed: inside the Backtrader strategy, and between segments."""
+"""Look-ahead where whole runs are needed: in the Backtrader strategy, between segments, in a network."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -8,13 +9,43 @@ from engine.bars import Bars
 from engine.errors import CheckError, TradingError
 from engine.policy import Policy
 from engine.run.backtest import through_backtrader
-from engine.run.lookahead import Leak
+from engine.run.lookahead import Leak, Pipeline
 from engine.run.record import Recorder
 from engine.run.replay import replay
 from engine.trader import Trader, TraderSpec
 from engine.venue import SimVenue
 
+SEGMENTS = "memory at the start of a segment"
 COMPARED = ("market", "memory", "exposure", "keep", "order_qty")
+
+
+def check_runs(
+    pipeline: Pipeline, bars: Bars, first: int, last: int, cash: float
+) -> tuple[Leak, ...]:
+    """Check what only whole runs show: the strategy inside Backtrader, and the start of a segment."""
+    found = list(check_strategy(pipeline.spec, pipeline.policy, bars, first, last, cash))
+    if first:
+        try:
+            check_segment_start(pipeline.spec, pipeline.policy, bars, first, last)
+        except CheckError:
+            day = str(bars.sessions[first])
+            found.append(Leak(SEGMENTS, "lived before", day, day, "all"))
+    return tuple(found)
+
+
+def check_network(checkpoint: Path, steps: int = 40) -> tuple[Leak, ...]:
+    """Check that no output of a checkpoint's network has a gradient to a later row."""
+    import torch
+
+    from agents.causality import future_gradient
+    from agents.checkpoint import load_network
+
+    net, _ = load_network(checkpoint)
+    net.eval()
+    rows = torch.randn((steps, 2, net.inputs), generator=torch.Generator().manual_seed(0))
+    if future_gradient(lambda seen: net.trunk(seen, net.start(2))[0], rows) == 0.0:
+        return ()
+    return (Leak("network", "gradient", "any row", "an earlier one", "all"),)
 
 
 def check_strategy(

@@ -60,6 +60,15 @@ def test_trained_checkpoint_passes_both_checks(demo):
         assert json.loads(done.stdout)[key] is True
 
 
+def test_parity_prints_the_largest_difference(demo):
+    sets = ("--set", "split.test.start=2012-06-01")
+    done = barwise("check", "parity", "demo", "--checkpoint", str(demo["checkpoint"]), *sets)
+    assert done.returncode == 0, done.stderr
+    assert "environment - replay" in done.stdout
+    assert "backtrader - replay" in done.stdout
+    assert done.stdout.rstrip().endswith("parity holds; largest difference 0")
+
+
 def test_checkpoint_for_other_inputs_is_refused_before_anything_runs(demo):
     done = barwise(
         "backtest", "demo", "--checkpoint", str(demo["checkpoint"]),

@@ -7,6 +7,7 @@ through the strategy; K12 is a memory that is not reset. All are planted here an
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,13 @@ from engine.features import FeatureSet
 from engine.observation import Observation, Scaler
 from engine.policy import ActionSpace, Wish
 from engine.run.lookahead import LookaheadResult, Pipeline, check_lookahead, standard
-from engine.run.lookahead_strategy import check_segment_start, check_strategy
+from engine.run.lookahead_strategy import (
+    SEGMENTS,
+    check_network,
+    check_runs,
+    check_segment_start,
+    check_strategy,
+)
 from engine.run.pipelines import fit_on
 from engine.trader import Trader, TraderSpec
 from engine.venue import SimVenue, VenueSettings
@@ -165,6 +172,34 @@ def test_k13_network_that_reads_the_future_has_a_gradient_there():
     assert future_gradient(lambda x: both(x)[0], rows) > 0.0
 
 
+def test_k13_in_a_checkpoint_is_found(monkeypatch):
+    # The network a checkpoint gives back, with a trunk that also runs backwards.
+    import torch
+    from torch import nn
+
+    import agents.checkpoint
+
+    class Network(nn.Module):
+        inputs = 3
+
+        def __init__(self, both: bool) -> None:
+            super().__init__()
+            self.lstm = nn.LSTM(3, 4, bidirectional=both)
+
+        def start(self, rows: int) -> torch.Tensor:
+            return torch.zeros(rows, 0)
+
+        def trunk(self, rows, memory):
+            return self.lstm(rows)[0], memory
+
+    for both in (False, True):
+        torch.manual_seed(0)
+        net = Network(both)
+        monkeypatch.setattr(agents.checkpoint, "load_network", lambda folder, net=net: (net, None))
+        outputs = [leak.output for leak in check_network(Path("unused"))]
+        assert outputs == (["network"] if both else [])
+
+
 def test_policy_with_a_clock_of_its_own_is_no_excuse_for_different_bits(bars):
     # A policy that hides state outside its memory gives other answers the second time.
     class Hides(Follower):
@@ -178,3 +213,11 @@ def test_policy_with_a_clock_of_its_own_is_no_excuse_for_different_bits(bars):
     features = FeatureSet(("log_return",))
     pipeline = standard(spec_for(features, 1), Hides(), None, 0, 1e5, 3)
     assert not check(bars, pipeline, dates=5).clean
+    found = {leak.output for leak in check_runs(pipeline, bars, FIRST, LAST, 1e5)}
+    assert {SEGMENTS, "memory"} <= found
+
+
+def test_whole_runs_of_a_clean_pipeline_raise_no_alarm(bars):
+    features = FeatureSet(("log_return",))
+    pipeline = standard(spec_for(features, 1), Follower(), None, 0, 1e5, 3)
+    assert check_runs(pipeline, bars, FIRST, LAST, 1e5) == ()
