@@ -6,6 +6,11 @@ from typing import Any
 from engine.metrics import Metric
 
 NOT_AVAILABLE = "n/a"
+FILL_RULES = {
+    "open": "decided after the close, filled at the next open",
+    "next_close": "decided after the close, filled at the next close",
+    "same_close": "filled at the close of the decision itself",
+}
 
 
 def shown(value: float | None, unit: str) -> str:

@@ -18,17 +18,12 @@ from engine.report import sections
 from engine.report.cautions import cautions
 from engine.report.charts import chart_data, role_of
 from engine.report.folder import Run, RunFolder, atomic
-from engine.report.formats import percent, plain_name, shown
+from engine.report.formats import FILL_RULES, percent, plain_name, shown
 
 HERE = Path(__file__).parent
 LIBRARY = HERE / "vendor" / "lightweight-charts.standalone.production.js"
 CARDS = ("total_return", "sharpe", "max_drawdown", "turnover")
 BASES = {"raw": "as traded", "split": "split-adjusted", "total": "total-return"}
-FILL_RULES = {
-    "open": "decided after the close, filled at the next open",
-    "next_close": "decided after the close, filled at the next close",
-    "same_close": "filled at the close of the decision itself",
-}
 
 
 def write_page(folder: Path) -> Path:

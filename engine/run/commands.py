@@ -141,7 +141,9 @@ def _train(settings: Settings, folder: Path) -> Result:
 def _backtest(settings: Settings, checkpoint: Path | None, folder: Path, as_json: bool) -> Result:
     bars = bars_of(settings)
     found = evaluate(settings, bars, checkpoint, RunFolder(folder))
-    return found | _show(folder, as_json)
+    if found.get("interrupted"):
+        say(f"stopped after {found['bars']:,} bars; what was done is in {folder}")
+    return found | _show(folder, as_json) if found["bars"] else found
 
 
 def _show(folder: Path, as_json: bool) -> Result:

@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 
 from engine.bars import Bars
+from engine.checkpoint import read
+from engine.costs import Costs
 from engine.errors import UsageError
 from engine.journal import Journal
 from engine.policy import Policy
 from engine.report.folder import RunFolder
+from engine.report.formats import FILL_RULES
 from engine.run.backtest import baseline_trader, new_venue, run_baselines, through_backtrader
 from engine.run.build import dates, spec_of
 from engine.run.console import progress
@@ -32,17 +35,47 @@ def deployed(settings: Settings, checkpoint: Path, symbols: int) -> tuple[Trader
 def evaluate(
     settings: Settings, bars: Bars, checkpoint: Path | None, folder: RunFolder
 ) -> dict[str, Any]:
-    """Backtest on the test dates and write the run folder; return what was run."""
+    """Backtest on the test dates and write the run folder; return what was run.
+
+    Ctrl-C ends it early: the folder then holds the agent's bars up to there, and says so.
+    """
     first, last = dates(bars, settings, "test")
     folder.path.mkdir(parents=True, exist_ok=True)
     trader = _trader(settings, bars, checkpoint)
+    summary = _summary(settings, checkpoint)
+    summary["warnings"] += _dates_known(checkpoint, bars, first)
+    baselines: dict[str, Recorder] = {}
+    interrupted = False
     with Journal(folder.path / "journal.sqlite") as journal:
-        recorder = Recorder(journal, bars.symbols)
+        agent = Recorder(journal, bars.symbols)
         venue = new_venue(settings, bars)
         try:
-            agent = through_backtrader(bars, trader, venue, first, last, recorder)
+            through_backtrader(bars, trader, venue, first, last, agent)
+            baselines = _baselines(settings, bars, agent, first, last)
+        except KeyboardInterrupt:
+            interrupted = True
         finally:
-            recorder.flush()  # an interrupted run leaves what it did
+            agent.flush()
+    if interrupted:
+        summary["warnings"].insert(0, _interrupted(agent, str(bars.sessions[last])))
+    if agent.complete():
+        write_run(folder, settings, bars, agent, baselines, summary)
+    ended = {"interrupted": True, "exit_code": 1} if interrupted else {}
+    return {"agent": summary["agent"], "bars": agent.complete()} | ended
+
+
+def _interrupted(agent: Recorder, last: str) -> str:
+    if not agent.complete():
+        return "The run was interrupted before its first bar."
+    reached = str(agent.sessions[agent.complete() - 1])
+    if reached == last:
+        return "The run was interrupted before all baselines had run: they are missing."
+    return f"The run was interrupted at {reached}, before its end on {last}."
+
+
+def _baselines(
+    settings: Settings, bars: Bars, agent: Recorder, first: int, last: int
+) -> dict[str, Recorder]:
     with progress("baselines", len(settings.backtest.baselines)) as show:
         names: list[str] = []
 
@@ -50,11 +83,22 @@ def evaluate(
             names.append(name)
             show(len(names), name)
 
-        turnover = _turnover_a_bar(agent)
-        baselines = run_baselines(settings, bars, first, last, turnover, done)
-    summary = _summary(settings, bars, checkpoint, agent)
-    write_run(folder, settings, bars, agent, baselines, summary)
-    return {"agent": summary["agent"], "bars": last - first + 1}
+        return run_baselines(settings, bars, first, last, _turnover_a_bar(agent), done)
+
+
+def _dates_known(checkpoint: Path | None, bars: Bars, first: int) -> list[str]:
+    # Made-up markets carry dates that mean nothing; a test on them may use any.
+    if checkpoint is None:
+        return []
+    known = read(checkpoint).trained_on
+    day = bars.sessions[first].item()
+    made_up = "synthetic" in (bars.source + known.source)
+    if made_up or day > known.end or not set(known.symbols) & set(bars.symbols):
+        return []
+    return [
+        f"The agent was trained on bars up to {known.end} and is tested from {day} on: on the dates "
+        "it has seen, these numbers show what it remembers, not what it can do."
+    ]
 
 
 def _trader(settings: Settings, bars: Bars, checkpoint: Path | None) -> Trader:
@@ -70,9 +114,7 @@ def _turnover_a_bar(record: Recorder) -> float:
     return float((traded / rows["equity"]).mean())
 
 
-def _summary(
-    settings: Settings, bars: Bars, checkpoint: Path | None, agent: Recorder
-) -> dict[str, Any]:
+def _summary(settings: Settings, checkpoint: Path | None) -> dict[str, Any]:
     name = str(checkpoint) if checkpoint else settings.backtest.strategy
     costs, venue = settings.costs, settings.venue
     return {
@@ -81,18 +123,13 @@ def _summary(
         "agent": name,
         "seed": settings.train.seed if checkpoint else None,
         "costs": _costs_text(costs),
-        "fill": {
-            "open": "decided after the close, filled at the next open",
-            "next_close": "decided after the close, filled at the next close",
-            "same_close": "filled at the close of the decision itself",
-        }[venue.fill]
-        + f"; {venue.account} account",
+        "fill": f"{FILL_RULES[venue.fill]}; {venue.account} account",
         "warnings": [],
         "checks": [],
     }
 
 
-def _costs_text(costs: Any) -> str:
+def _costs_text(costs: Costs) -> str:
     parts = [f"{costs.rate * 100:g} % of value" if costs.rate else ""]
     parts += [f"${costs.per_share:g} a share" if costs.per_share else ""]
     parts += [f"${costs.per_order:g} an order" if costs.per_order else ""]

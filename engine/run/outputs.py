@@ -28,7 +28,7 @@ def write_run(
     summary: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write every part of a run folder and return its metrics."""
-    sessions = np.array(agent.sessions, dtype="datetime64[D]")
+    sessions = np.array(agent.sessions, dtype="datetime64[D]")[: agent.complete()]
     tested = bars.between(sessions[0], sessions[-1])
     events = _events(tested)
     fills = fills_of(agent, tested, settings.costs)
@@ -175,7 +175,7 @@ def _refusals(record: Recorder, symbols: tuple[str, ...]) -> dict[str, list[Any]
 
 def _actions(record: Recorder, symbols: tuple[str, ...]) -> dict[str, np.ndarray]:
     rows = record.arrays()
-    sessions = np.array(record.sessions, dtype="datetime64[D]")
+    sessions = np.array(record.sessions, dtype="datetime64[D]")[: record.complete()]
     reasons = np.empty(rows["reasons"].shape, dtype=object)
     for at, n in np.ndindex(*reasons.shape):
         reasons[at, n] = "; ".join(explain(int(rows["reasons"][at, n])))

@@ -59,6 +59,10 @@ class Recorder:
         """Add what was not accepted to the bar of its decision."""
         self.rows[-1]["rejected"] = self.rows[-1]["rejected"] | refused[0]
 
+    def complete(self) -> int:
+        """Return how many bars are complete: those with a decision; an interrupt may leave one not."""
+        return sum("exposure" in row for row in self.rows)
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every field stacked over bars, (T, ...)."""
         kept = [row for row in self.rows if "exposure" in row]
