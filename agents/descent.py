@@ -1,7 +1,7 @@
 """One optimiser: clipped gradient steps, only with finite numbers, and everything needed to resume."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ class Descent:
         learning_rate: float,
         max_grad_norm: float,
         weight_decay: float = 0.0,
-        kind: Literal["adam", "rmsprop"] = "adam",
+        kind: str = "adam",
     ) -> None:
         self.parameters = list(parameters)
         self.learning_rate, self.max_grad_norm = learning_rate, max_grad_norm

@@ -1,31 +1,26 @@
 """Proximal policy optimisation over whole sequences, on one straight page.
 
 Minibatches are drawn over books, never over time, so that every gradient flows through a whole
-stretch of bars from its stored starting memory.
-Source: Schulman et al., arXiv:1707.06347.
+stretch of bars (or `train.bptt_steps` of them) from its starting memory.
+Source: Schulman et al., arXiv:1707.06347; stale memory: Kapturowski et al., R2D2, ICLR 2019.
 """
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from agents.checkpoint import build
-from agents.descent import Descent
 from agents.env import BookEnv
-from agents.returns import advantages, explained_variance, normalise
-from agents.rollout import Collector
-from agents.sequences import Rollout, evaluate, mix
+from agents.on_policy import Batch, OnPolicy, foreseen, masked_mean
+from agents.returns import advantages
+from agents.sequences import Rollout, evaluate, refreshed
 from engine.checkpoint import CheckpointInfo
+from engine.errors import SettingsError
 from engine.settings_learners import PPOSettings
 from engine.settings_reward import RewardSettings
 from engine.settings_training import TrainSettings
 
 
-class PPO:
+class PPO(OnPolicy):
     """The learner: a round is one rollout and its epochs."""
 
     def __init__(
@@ -35,44 +30,31 @@ class PPO:
         settings: TrainSettings,
         reward: RewardSettings,
     ) -> None:
-        self.settings, self.space = settings, info.action
-        self.net = build(info)
-        self.generator = env.generator
-        self.collector = Collector(env, self.net, reward, self.generator)
-        self.descent = Descent(
-            self.net.parameters(),
-            settings.learning_rate,
-            settings.max_grad_norm,
-            settings.weight_decay,
-        )
-
-    def round(self) -> dict[str, Any]:
-        """Play one rollout and learn from it; return what to watch."""
-        rollout = self.collector.collect(self.settings.rollout_steps)
-        return {**mix(rollout, self.space), **self.learn(rollout)}
+        super().__init__(env, info, settings, reward)
+        if self.net.book_in_lstm and settings.ppo.memory != "stored":
+            raise SettingsError(
+                f'train.ppo.memory: expected "stored", found "{settings.ppo.memory}"; with '
+                'agent.network.book_input = "lstm" the memory cannot be built again from bars alone'
+            )
 
     def learn(self, rollout: Rollout) -> dict[str, float]:
         """Do the epochs of one rollout. Raises: TradingError when a loss is not finite."""
         batch, watched = self.batch(rollout)
         own = self.settings.ppo
-        rounds: list[dict[str, float]] = []
-        for _ in range(own.epochs):
+        steps: list[dict[str, float]] = []
+        for epoch in range(own.epochs):
+            if epoch and own.memory != "stored":
+                fresh, drift = refreshed(self.net, rollout)
+                rollout = fresh if own.memory == "refreshed" else rollout
+                watched |= drift  # the last word: the drift before the last epoch
             order = self.generator.permutation(rollout.books)
             parts = np.array_split(order, min(own.minibatches, rollout.books))
-            rounds += [self._step(rollout, batch, torch.from_numpy(part)) for part in parts]
-        means = {key: float(np.mean([r[key] for r in rounds])) for key in rounds[0]}
-        return {**watched, **means}
+            if not all(self._step(rollout, batch, torch.from_numpy(x), steps) for x in parts):
+                break
+        means = {key: float(np.mean([step[key] for step in steps])) for key in steps[0]}
+        return {**watched, **means, "gradient_steps": len(steps)}
 
-    def state(self) -> dict[str, Any]:
-        """Return what changes while learning, weights and generator apart."""
-        return {"descent": self.descent.state(), "collector": self.collector.state()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`; weights and generator are back in place already."""
-        self.descent.restore(state["descent"])
-        self.collector.restore(state["collector"])
-
-    def batch(self, rollout: Rollout) -> tuple["Batch", dict[str, float]]:
+    def batch(self, rollout: Rollout) -> tuple[Batch, dict[str, float]]:
         """Return what the loss compares with, fixed for all epochs of a rollout."""
         raw = advantages(
             rollout.reward,
@@ -83,62 +65,58 @@ class PPO:
             self.settings.gamma,
             self.settings.ppo.gae_lambda,
         )
-        target = raw + rollout.value
-        device = rollout.raw.device
-        fields = (
-            rollout.log_prob.astype(np.float32),
-            normalise(raw, rollout.acts).astype(np.float32),
-            target.astype(np.float32),
-            rollout.acts,
-            rollout.alive,
-        )
-        explained = explained_variance(rollout.value, target, rollout.alive)
-        tensors = (torch.from_numpy(x).to(device) for x in fields)
-        return Batch(*tensors), {"explained_variance": explained}
+        return Batch.of(rollout, raw), foreseen(rollout, raw)
 
-    def _step(self, rollout: Rollout, batch: "Batch", books: Tensor) -> dict[str, float]:
-        log_prob, entropy, value = evaluate(self.net, self.space, rollout, books)
-        loss, watched = loss_of(log_prob, entropy, value, batch.select(books), self.settings.ppo)
+    def loss(
+        self, rollout: Rollout, batch: Batch, books: Tensor
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss over the sequences of some books, and what to watch."""
+        scored = evaluate(self.net, self.space, rollout, books, self.settings.bptt_steps)
+        own = self.settings.ppo
+        return loss_of(*scored, batch.select(books), own, self.entropy_weight(own))
+
+    def _step(
+        self, rollout: Rollout, batch: Batch, books: Tensor, steps: list[dict[str, float]]
+    ) -> bool:
+        # One minibatch; False, and no step, where the policy has moved far enough already.
+        loss, watched = self.loss(rollout, batch, books)
+        limit = self.settings.ppo.target_kl
+        if steps and limit is not None and watched["kl"] > limit:
+            return False
         norm = self.descent.step(loss)
-        return {**watched, "grad_norm": norm, "loss": loss.item()}
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What the loss compares with. Shapes: (S, B) each; `acts`: a step whose action counted,
-    `alive`: a step whose book was not ruined."""
-
-    log_prob: Tensor
-    advantage: Tensor
-    target: Tensor
-    acts: Tensor
-    alive: Tensor
-
-    def select(self, books: Tensor) -> "Batch":
-        """Return the sequences of some books."""
-        fields = (self.log_prob, self.advantage, self.target, self.acts, self.alive)
-        return Batch(*(x[:, books] for x in fields))
+        steps.append({**watched, "grad_norm": norm, "loss": loss.item()})
+        return True
 
 
 def loss_of(
-    log_prob: Tensor, entropy: Tensor, value: Tensor, batch: Batch, settings: PPOSettings
+    log_prob: Tensor,
+    entropy: Tensor,
+    value: Tensor,
+    batch: Batch,
+    settings: PPOSettings,
+    entropy_weight: float,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Return the loss and what to watch; steps outside the masks change no loss, no gradient."""
+    """Return the loss and what to watch; steps outside the masks change no loss, no gradient.
+
+    `kl` is the estimate (r - 1) - log r of the divergence from the policy that played: never below
+    zero, and of less variance than -log r. Source: Schulman, "Approximating KL divergence" (2020).
+    """
     change = torch.where(batch.acts, log_prob - batch.log_prob, 0.0)
     ratio = change.exp()
     gain = masked_mean(clipped_objective(ratio, batch.advantage, settings.clip_ratio), batch.acts)
     spread = masked_mean(entropy, batch.acts)
-    error = masked_mean((value - batch.target) ** 2, batch.alive)
-    loss = settings.value_weight * error - gain - settings.entropy_weight * spread
+    wrong = squared_error(value, batch.value, batch.target, settings.value_clip)
+    error = masked_mean(wrong, batch.alive)
+    loss = settings.value_weight * error - gain - entropy_weight * spread
     with torch.no_grad():
+        outside = ((ratio - 1.0).abs() > settings.clip_ratio).float()
         watched = {
             "policy_loss": -gain.item(),
             "value_loss": error.item(),
             "entropy": spread.item(),
+            "entropy_weight": entropy_weight,
             "kl": masked_mean(ratio - 1.0 - change, batch.acts).item(),
-            "clip_fraction": masked_mean(
-                ((ratio - 1.0).abs() > settings.clip_ratio).float(), batch.acts
-            ).item(),
+            "clip_fraction": masked_mean(outside, batch.acts).item(),
         }
     return loss, watched
 
@@ -149,6 +127,11 @@ def clipped_objective(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
     return torch.minimum(ratio * advantage, limited * advantage)
 
 
-def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean over the steps in `mask`; 0 when there are none."""
-    return torch.where(mask, x, 0.0).sum() / mask.sum().clamp(min=1)
+def squared_error(value: Tensor, played: Tensor, target: Tensor, clip: float | None) -> Tensor:
+    """Return the critic's error; with `clip`, the larger of that of the value and that of the value
+    held within `clip` of the one that was played (pessimistic, as the policy's objective is)."""
+    plain = (value - target) ** 2
+    if clip is None:
+        return plain
+    limited = played + (value - played).clamp(-clip, clip)
+    return torch.maximum(plain, (limited - target) ** 2)

@@ -31,6 +31,29 @@ def advantages(
     return result
 
 
+def n_step_advantages(
+    reward: np.ndarray,
+    value: np.ndarray,
+    after: np.ndarray,
+    terminated: np.ndarray,
+    ended: np.ndarray,
+    gamma: float,
+    steps: int,
+) -> np.ndarray:
+    """Return n-step returns less the values: `steps` rewards, then the critic's word.
+
+    Shapes and fields as in `advantages`. A return looks no further than the end of its episode or of
+    the rollout; at `steps` = S it is the return of the whole rollout, which is GAE with lambda = 1.
+    """
+    bootstrap = np.where(terminated, 0.0, after)
+    returns = reward + gamma * bootstrap
+    for _ in range(min(steps, len(reward)) - 1):
+        later = np.concatenate([returns[1:], bootstrap[-1:]])
+        returns = reward + gamma * np.where(ended, bootstrap, later)
+        returns[-1] = reward[-1] + gamma * bootstrap[-1]
+    return np.asarray(returns - value)
+
+
 def normalise(x: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Return x with mean 0 and sample deviation 1 over the valid steps, 0 elsewhere."""
     kept = x[valid]

@@ -86,6 +86,11 @@ class Collector:
         From zero, over the burn-in rows before the episode and the rows of the episode so far, with
         the weights of now: what a deployed agent would remember here.
         """
+        rows, count = self.past()
+        return advance(self.net, rows, count, self.net.start(rows.shape[1]))
+
+    def past(self) -> tuple[Tensor, Tensor]:
+        """Return what that memory is built from: rows (L, R, I), and how many of them, (R,)."""
         env, panel = self.env, self.env.panel
         end = panel.rank[env.at[:, None], env.symbol]
         began = panel.rank[(env.at - env.steps)[:, None], env.symbol]
@@ -97,8 +102,7 @@ class Collector:
             # In a burn-in the book is flat, as it is on the first bar of an episode.
             book = np.broadcast_to(self.obs.book, (len(market), *self.obs.book.shape))
             rows = self.net.join(rows, self._rows(book))
-        count = self._tensor((end - start).reshape(-1))
-        return advance(self.net, rows, count, self.net.start(rows.shape[1]))
+        return rows, self._tensor((end - start).reshape(-1))
 
     def _play(self, steps: int) -> Rollout:
         walk = _Stepwise(self) if self.net.book_in_lstm else _Ahead(self, steps)
@@ -111,7 +115,7 @@ class Collector:
         outs.append(walk.final(steps, self.obs))
         books.append(self._rows(self.obs.book))
         book = torch.stack(books)
-        value = self.net.critic(self.net.seen(torch.stack(outs), book))[..., 0].cpu().numpy()
+        value = self.net.value(torch.stack(outs), book).cpu().numpy()
         value = value.reshape(steps + 1, self.env.plan.books, -1).mean(-1).astype(np.float64)
         fields = {name: np.stack([row[name] for row in log]) for name in log[0]}
         fields["ended"][-1] |= not self.left()
@@ -129,7 +133,7 @@ class Collector:
     def _act(self, out: Tensor, book: Tensor) -> dict[str, np.ndarray]:
         # One bar: sample, and do it.
         books, ready = self.env.plan.books, self.ready.reshape(-1)
-        head = self.net.actor(self.net.seen(out, book)).cpu().numpy()
+        head = self.net.policy(out, book).cpu().numpy()
         log_std = 0.0 if self.net.log_std is None else float(self.net.log_std)
         masks = {} if self.obs.valid is None else {"valid": self.obs.valid.reshape(head.shape)}
         raw, log_prob = draw(head, log_std, self.space, self.generator, **masks)
@@ -141,6 +145,10 @@ class Collector:
             "log_prob": np.where(ready, log_prob, 0.0).reshape(books, -1).sum(-1),
             **self.step(action),
         }
+
+    def draw_mask(self) -> Tensor | None:
+        """Return what dropout drops in the coming stretch; the memory before it was built without."""
+        return self.net.draw_mask(self.env.plan.books * self.env.symbols, self.generator)
 
     @property
     def ready(self) -> np.ndarray:
@@ -187,8 +195,11 @@ class _Ahead:
         self.rows = owner._rows(rows)
         self.seen = owner._tensor(seen.reshape(steps + 1, -1))
         self.dense = bool(fresh.all())
-        self.memory = owner.recall()
-        self.outs = outputs(owner.net, self.rows, None if self.dense else self.seen, self.memory)
+        self.past = owner.past()
+        self.memory = advance(owner.net, *self.past, owner.net.start(self.rows.shape[1]))
+        self.mask = owner.draw_mask()
+        seen_rows = None if self.dense else self.seen
+        self.outs = outputs(owner.net, self.rows, seen_rows, self.memory, self.mask)
 
     def out(self, step: int, obs: Observation) -> Tensor:
         return self.outs[step]
@@ -197,15 +208,17 @@ class _Ahead:
 
     def segment(self, steps: int) -> Segment:
         if self.dense:
-            return Segment(self.rows[:steps], None, self.memory)
+            return Segment(self.rows[:steps], None, self.memory, self.past, self.mask)
         seen = self.seen[:steps]
-        return Segment(self.rows[: max(int(seen.max()), 1)], seen, self.memory)
+        rows = self.rows[: max(int(seen.max()), 1)]
+        return Segment(rows, seen, self.memory, self.past, self.mask)
 
 
 class _Stepwise:
     # The LSTM sees the book: one step a bar; the owner's memory moves on fresh bars only.
     def __init__(self, owner: Collector) -> None:
         self.owner, self.memory = owner, owner.memory
+        self.mask = owner.draw_mask()
         self.inputs: list[Tensor] = []
         self.fresh: list[Tensor] = []
 
@@ -215,11 +228,11 @@ class _Stepwise:
         fresh = owner._tensor(obs.fresh.reshape(-1, 1))
         self.inputs.append(row)
         self.fresh.append(fresh[:, 0])
-        out, moved = owner.net.trunk(row[None], owner.memory)
+        out, moved = owner.net.trunk(row[None], owner.memory, self.mask)
         if bool(fresh.all()):
             owner.memory = moved
             return out[0]
-        held = owner.net.held(owner.memory)
+        held = owner.net.held(owner.memory, self.mask)
         owner.memory = torch.where(fresh, moved, owner.memory)
         return torch.where(fresh, out[0], held)
 
@@ -233,7 +246,7 @@ class _Stepwise:
     def segment(self, steps: int) -> Segment:
         rows, fresh = torch.stack(self.inputs[:steps]), torch.stack(self.fresh[:steps])
         if bool(fresh.all()):
-            return Segment(rows, None, self.memory)
+            return Segment(rows, None, self.memory, mask=self.mask)
         order = torch.argsort((~fresh).int(), dim=0, stable=True)  # fresh rows first, in time
         gap_free = rows.gather(0, order[..., None].expand_as(rows))
-        return Segment(gap_free, fresh.long().cumsum(0), self.memory)
+        return Segment(gap_free, fresh.long().cumsum(0), self.memory, mask=self.mask)

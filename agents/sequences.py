@@ -3,14 +3,14 @@
 Shape letters: S steps, B books, N symbols a book, R = B x N rows, I inputs of the LSTM, P book inputs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from agents.networks import ActorCritic, outputs
+from agents.networks import ActorCritic, advance, outputs
 from agents.policy import action_of, score
 from engine.policy import ActionSpace
 
@@ -20,12 +20,16 @@ class Segment:
     """Consecutive bars of one episode, as the trunk sees them.
 
     Shapes: rows (L, R, I) gap-free; seen (S, R) = rows each bar can look back on, None without
-    gaps; memory (R, M) before the first row, without gradient.
+    gaps; memory (R, M) before the first row, without gradient; `past` what that memory was built
+    from, rows (L', R, I) and how many of them (R,), None where it came from stepping;
+    mask (R, D) of what dropout dropped in these bars, None without dropout.
     """
 
     rows: Tensor
     seen: Tensor | None
     memory: Tensor
+    past: tuple[Tensor, Tensor] | None = None
+    mask: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +63,22 @@ class Rollout:
 
 
 def evaluate(
-    net: ActorCritic, space: ActionSpace, rollout: Rollout, books: Tensor
+    net: ActorCritic,
+    space: ActionSpace,
+    rollout: Rollout,
+    books: Tensor,
+    bptt_steps: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return log-probability, entropy and value of some books' sequences, with gradients.
 
-    Shapes: books (b,) indices; results (S, b). A book's log-probability is the sum over its ready
-    symbols, its value the mean over all of them: one action and one value a book.
+    Shapes: books (b,) indices; results (S, b). `bptt_steps`: bars that gradients reach back, counted
+    from the start of each segment; None = to that start. It changes gradients and no result.
+    A book's log-probability is the sum over its ready symbols, its value the mean over all of them:
+    one action and one value a book.
     """
     symbols = rollout.raw.shape[1] // rollout.books
     rows = (books[:, None] * symbols + torch.arange(symbols)).flatten().to(rollout.raw.device)
-    out = torch.cat([_segment_outputs(net, segment, rows) for segment in rollout.segments])
+    out = torch.cat([_outputs(net, segment, rows, bptt_steps) for segment in rollout.segments])
     head, value = net.heads(out, rollout.book[:, rows])
     valid = None if rollout.valid is None else rollout.valid[:, rows]
     log_prob, entropy = score(head, rollout.raw[:, rows], net.log_std, space, valid)
@@ -81,9 +91,35 @@ def evaluate(
     )
 
 
-def _segment_outputs(net: ActorCritic, segment: Segment, rows: Tensor) -> Tensor:
+def _outputs(net: ActorCritic, segment: Segment, rows: Tensor, bptt_steps: int | None) -> Tensor:
     seen = None if segment.seen is None else segment.seen[:, rows]
-    return outputs(net, segment.rows[:, rows], seen, segment.memory[rows])
+    mask = None if segment.mask is None else segment.mask[rows]
+    return outputs(net, segment.rows[:, rows], seen, segment.memory[rows], mask, bptt_steps)
+
+
+@torch.no_grad()
+def refreshed(net: ActorCritic, rollout: Rollout) -> tuple[Rollout, dict[str, float]]:
+    """Return the rollout with the memories that the weights of now would have begun it with.
+
+    Beside it, how stale the stored ones were: `memory_drift` |stored - new| / |new| (L2 over the
+    numbers of a row) and `memory_cosine` between the two, means over the rows that remember something.
+    Source: Kapturowski et al., R2D2, ICLR 2019, sec. 3.
+    """
+    segments, drift, cosine = [], [], []
+    for segment in rollout.segments:
+        if segment.past is not None:
+            memory = advance(net, *segment.past, net.start(segment.memory.shape[0]))
+            kept = memory.abs().amax(-1) > 0
+            old, new = segment.memory[kept], memory[kept]
+            drift.append((old - new).norm(dim=-1) / new.norm(dim=-1))
+            cosine.append(torch.cosine_similarity(old, new, dim=-1))
+            segment = replace(segment, memory=memory)
+        segments.append(segment)
+    watched = {}
+    if drift and len(torch.cat(drift)):
+        watched["memory_drift"] = torch.cat(drift).mean().item()
+        watched["memory_cosine"] = torch.cat(cosine).mean().item()
+    return replace(rollout, segments=tuple(segments)), watched
 
 
 def mix(rollout: Rollout, space: ActionSpace) -> dict[str, Any]:

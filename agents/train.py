@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from agents.a2c import A2C
 from agents.checkpoint import Writer, put_weights, recover, resume_state
 from agents.env import BookEnv
 from agents.networks import ActorCritic
@@ -55,6 +56,7 @@ class Learner(Protocol):
 NewLearner = Callable[[BookEnv, CheckpointInfo, TrainSettings, RewardSettings], Learner]
 LEARNERS: dict[str, NewLearner] = {
     "ppo": PPO,
+    "a2c": A2C,
 }
 
 

@@ -27,8 +27,19 @@ class TrainSettings(BaseModel, frozen=True, extra="forbid"):
     episode_steps: int = Field(252, ge=2, description="bars in one episode (guide: 252, say)")
     starts: Literal["random", "sequential"] = Field("random", description="where episodes begin")
     learning_rate: float = Field(1e-3, gt=0, description="step size of the optimiser")
+    learning_rate_schedule: Literal["constant", "linear"] = Field(
+        "constant", description="how the step size goes on: constant, or in a straight line to zero"
+    )
     gamma: float = Field(0.97, gt=0, le=1, description="discount a bar (guide: 0.95-0.99)")
-    max_grad_norm: float = Field(0.5, gt=0, description="gradient clipping")
+    bptt_steps: int | None = Field(
+        None,
+        ge=1,
+        description="bars a gradient reaches back (guide: chunks of long episodes), the memory goes "
+        "on; none = the whole rollout",
+    )
+    max_grad_norm: float = Field(
+        0.5, gt=0, description="gradient clipping (guide: with PPO, for stability)"
+    )
     weight_decay: float = Field(0.0, ge=0, description="decoupled L2 on the weights")
     validate_every: int = Field(5, ge=1, description="updates between greedy validations")
     threads: int = Field(1, ge=1, description="torch threads; 1 makes a seed reproducible")

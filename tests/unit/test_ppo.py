@@ -1,6 +1,8 @@
 """PPO's mathematics against numbers worked out by hand, each with a planted bug that must fail."""
 
+import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,13 +10,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents import a2c
+from agents.on_policy import Batch
 from agents.policy import action_of, draw, log_slope, score
-from agents.ppo import Batch, clipped_objective, loss_of
+from agents.ppo import clipped_objective, loss_of, squared_error
 from agents.returns import advantages, explained_variance, normalise
 from engine.policy import ActionSpace
-from engine.settings_learners import PPOSettings
+from engine.settings_learners import A2CSettings, PPOSettings
 
 DISCRETE, CONTINUOUS = ActionSpace(), ActionSpace(kind="continuous")
+
+BONUS = 0.005
+Loss = Callable[..., tuple[torch.Tensor, dict[str, float]]]
+LOSSES: dict[str, Loss] = {
+    "ppo": lambda *x: loss_of(*x, PPOSettings(), BONUS),
+    "ppo, values clipped": lambda *x: loss_of(*x, PPOSettings(value_clip=0.2), BONUS),
+    "a2c": lambda *x: a2c.loss_of(*x, A2CSettings(), BONUS),
+}
+every_loss = pytest.mark.parametrize("loss_of_rule", LOSSES.values(), ids=LOSSES)
 
 # facts V1: r = 1; V = 5 5 5 2 2 2; truncated at t = 2 with V(final observation) = 6; then V = 3
 REWARD = np.ones((6, 1))
@@ -116,33 +129,63 @@ def test_clipped_objective_is_pessimistic() -> None:
     )
 
 
+def test_value_clipping_takes_the_larger_error() -> None:
+    # facts V8: clip 0.2, old 0; Stable-Baselines3 takes the second row, CleanRL and we the third
+    new, target = torch.tensor([0.5, -0.5, 0.5]), torch.tensor([1.0, 1.0, 0.1])
+    old = torch.zeros(3)
+    assert squared_error(new, old, target, None).tolist() == pytest.approx([0.25, 2.25, 0.16])
+    clipped = (new.clamp(-0.2, 0.2) - target) ** 2
+    assert clipped.tolist() == pytest.approx([0.64, 1.44, 0.01])
+    assert squared_error(new, old, target, 0.2).tolist() == pytest.approx([0.64, 2.25, 0.16])
+
+
+@given(st.lists(st.tuples(*[st.floats(-5, 5)] * 3), min_size=1), st.floats(0.01, 3))
+def test_value_clipping_equals_its_definition(rows: list[tuple[float, ...]], clip: float) -> None:
+    def oracle(new: float, old: float, target: float) -> float:
+        moved = new - old
+        if moved > clip:
+            held = old + clip
+        elif moved < -clip:
+            held = old - clip
+        else:
+            held = new
+        return max((new - target) ** 2, (held - target) ** 2)
+
+    new, old, target = torch.tensor(rows, dtype=torch.float64).unbind(1)
+    found = squared_error(new, old, target, clip)
+    assert found.tolist() == pytest.approx([oracle(*row) for row in rows], abs=1e-9)
+
+
 def random_batch(steps: int, books: int) -> tuple[list[torch.Tensor], Batch]:
     torch.manual_seed(3)
     log_prob, entropy, value = (torch.randn(steps, books).double() for _ in range(3))
     old = log_prob + 0.3 * torch.randn(steps, books).double()
     everywhere = torch.ones(steps, books, dtype=torch.bool)
-    others = (torch.randn(steps, books).double() for _ in range(2))
-    return [log_prob, entropy, value], Batch(old, *others, everywhere, everywhere)
+    others = [torch.randn(steps, books).double() for _ in range(2)]
+    played = value + 0.3 * torch.randn(steps, books).double()
+    return [log_prob, entropy, value], Batch(old, played, *others, everywhere, everywhere)
 
 
-def test_padding_changes_no_loss_and_no_gradient() -> None:
+@every_loss
+def test_padding_changes_no_loss_and_no_gradient(loss_of_rule: Loss) -> None:
     # R11, R12: padded steps filled with 1e6
     current, batch = random_batch(5, 3)
     for x in current:
         x.requires_grad_()
-    loss, watched = loss_of(*current, batch, PPOSettings())
+    loss, watched = loss_of_rule(*current, batch)
     loss.backward()  # type: ignore[no-untyped-call]
     off = torch.zeros(4, 3, dtype=torch.bool)
     full = torch.full((4, 3), 1e6).double()
     padded = [torch.cat([x.detach(), full]).requires_grad_() for x in current]
     wide = Batch(
         torch.cat([batch.log_prob, -full]),
+        torch.cat([batch.value, -full]),
         torch.cat([batch.advantage, full]),
         torch.cat([batch.target, -full]),
         torch.cat([batch.acts, off]),
         torch.cat([batch.alive, off]),
     )
-    padded_loss, padded_watched = loss_of(*padded, wide, PPOSettings())
+    padded_loss, padded_watched = loss_of_rule(*padded, wide)
     padded_loss.backward()  # type: ignore[no-untyped-call]
     assert padded_loss.item() == pytest.approx(loss.item(), rel=1e-12)
     assert padded_watched == pytest.approx(watched, rel=1e-12)
@@ -153,22 +196,25 @@ def test_padding_changes_no_loss_and_no_gradient() -> None:
         assert (wider.grad[5:] == 0).all()
 
 
-def test_loss_gradient_is_the_numerical_one() -> None:
+@every_loss
+def test_loss_gradient_is_the_numerical_one(loss_of_rule: Loss) -> None:
     # R33: finite differences in double precision on five steps
     current, batch = random_batch(5, 1)
     for x in current:
         x.requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda *x: loss_of(*x, batch, PPOSettings())[0], tuple(current), atol=1e-6
+        lambda *x: loss_of_rule(*x, batch)[0], tuple(current), atol=1e-6
     )
 
 
-def test_loss_rewards_entropy_and_punishes_value_errors() -> None:
+@every_loss
+def test_loss_rewards_entropy_and_punishes_value_errors(loss_of_rule: Loss) -> None:
     current, batch = random_batch(4, 2)
-    base = loss_of(*current, batch, PPOSettings())[0]
-    more_entropy = loss_of(current[0], current[1] + 1, current[2], batch, PPOSettings())[0]
-    assert (base - more_entropy).item() == pytest.approx(PPOSettings().entropy_weight)
-    exact = loss_of(current[0], current[1], batch.target, batch, PPOSettings())[1]
+    base = loss_of_rule(*current, batch)[0]
+    more_entropy = loss_of_rule(current[0], current[1] + 1, current[2], batch)[0]
+    assert (base - more_entropy).item() == pytest.approx(BONUS)
+    there = dataclasses.replace(batch, value=batch.target)
+    exact = loss_of_rule(current[0], current[1], batch.target, there)[1]
     assert exact["value_loss"] == 0.0
 
 
@@ -176,8 +222,8 @@ def test_kl_estimate_and_clip_fraction_are_the_closed_forms() -> None:
     # facts V7: (r - 1) - log r at r = 1.5 is 0.09453489
     new, zero = torch.tensor([[math.log(1.5)], [0.0]]), torch.zeros(2, 1)
     mask = torch.ones(2, 1, dtype=torch.bool)
-    batch = Batch(zero, zero, zero, mask, mask)
-    watched = loss_of(new, zero, zero, batch, PPOSettings(clip_ratio=0.2))[1]
+    batch = Batch(zero, zero, zero, zero, mask, mask)
+    watched = loss_of(new, zero, zero, batch, PPOSettings(clip_ratio=0.2), BONUS)[1]
     assert watched["kl"] == pytest.approx(0.09453489 / 2, abs=1e-7)
     assert watched["clip_fraction"] == 0.5
 

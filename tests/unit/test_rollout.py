@@ -9,109 +9,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from agents.checkpoint import build, describe
-from agents.env import BookEnv, BookPlan
 from agents.export import StepGraph
 from agents.networks import ActorCritic, outputs
-from agents.panel import Panel
 from agents.policy import action_of
-from agents.ppo import PPO
-from agents.rollout import Collector
 from agents.sequences import Rollout, Segment, evaluate
 from engine.bars import Bars
-from engine.checkpoint import TrainedOn
-from engine.features import FeatureSet
-from engine.limits import Limits
-from engine.observation import Observation, Scaler
-from engine.policy import ActionSpace, Policy, decode
-from engine.settings import AgentSettings
-from engine.settings_learners import PPOSettings
+from engine.observation import Observation
+from engine.policy import decode
 from engine.settings_reward import RewardSettings
-from engine.settings_training import TrainSettings
 from engine.step import StepPolicy
-from engine.trader import TraderSpec
 from tests.markets import made_up
-
-EPISODE, STEPS, BURN_IN, BOOKS = 12, 30, 6, 5  # two episode ends inside a rollout of 30
-FEATURES = FeatureSet(("log_return", "high_low_range"))
-TRAINED_ON = TrainedOn(
-    digest="", source="", price_basis="raw", symbols=(), start="2001-01-01", end="2002-01-01"
-)
-SETUPS: dict[str, dict[str, Any]] = {
-    "carry": {},
-    "two layers": {"lstm_layers": 2},
-    "window": {"memory": "window(4)"},
-    "gaps": {"gaps": 0.15},
-    "gaps, window": {"gaps": 0.15, "memory": "window(4)"},
-    "gaps, stepwise": {"gaps": 0.15, "book_input": "lstm"},
-    "portfolio": {"gaps": 0.15, "kind": "portfolio", "late": 90},
-    "stepwise": {"book_input": "lstm"},
-    "stepwise, window": {"book_input": "lstm", "memory": "window(4)"},
-    "no book part": {"book": ()},
-    "continuous": {"action": "continuous"},
-    "continuous portfolio": {"action": "continuous", "kind": "portfolio"},
-}
-
-
-class Parts:
-    """An environment, a network with its action head scaled up by 100, and their collector."""
-
-    def __init__(
-        self,
-        memory: str = "carry",
-        kind: str = "single",
-        action: str = "discrete",
-        book: tuple[str, ...] = ("position", "unrealised", "cash", "bars_since_trade"),
-        gaps: float = 0.0,
-        late: int = 0,
-        bars: Bars | None = None,
-        burn_in: int = BURN_IN,
-        **network: Any,
-    ) -> None:
-        bars = bars or made_up(5, sessions=200, gaps=gaps, late=late, events=0.0)
-        features, ready = FEATURES.history(bars)
-        self.panel_of: Callable[[TraderSpec], Panel] = lambda s: Panel.of(bars, FEATURES, s.scaler)
-        self.spec = TraderSpec(
-            features=FEATURES,
-            scaler=Scaler.fit(features, ready),
-            book_inputs=book,
-            action=ActionSpace.model_validate({"kind": action}),
-            limits=Limits(allow_short=True),
-            allocation=1.0 if kind == "single" else 1.0 / 3,
-            burn_in=burn_in,
-        )
-        settings = {"hidden_size": 16, "heads": (8,), **network}
-        agent = AgentSettings.model_validate(
-            {"memory": memory, "burn_in": burn_in, "network": settings}
-        )
-        self.plan = BookPlan(BOOKS, kind, EPISODE)  # type: ignore[arg-type]
-        info = describe(self.spec, agent, TRAINED_ON, 0)
-        torch.manual_seed(0)
-        self.net = build(info)
-        self.info = info.model_copy(update={"memory_width": self.net.memory_width})
-        with torch.no_grad():
-            self.net.actor[-1].weight.mul_(100.0)
-        self.collector = self.play(self.net)
-
-    def env(self, policy: Policy | None = None) -> BookEnv:
-        rng = np.random.default_rng(9)
-        return BookEnv(self.panel_of(self.spec), self.spec, self.plan, rng, policy=policy)
-
-    def play(self, net: ActorCritic) -> Collector:
-        return Collector(self.env(), net, RewardSettings(), np.random.default_rng(3))
-
-
-def differences(parts: Parts, rollout: Rollout) -> tuple[float, float]:
-    """Largest |ratio - 1| and |value - stored value| of the update path, gradients on."""
-    parts.net.train()
-    log_prob, _, value = evaluate(
-        parts.net, parts.spec.action, rollout, torch.arange(rollout.books)
-    )
-    assert log_prob.requires_grad
-    ratio = (log_prob.detach().double() - torch.from_numpy(rollout.log_prob)).exp()
-    off = (value.detach().double() - torch.from_numpy(rollout.value)).abs()
-    acts = torch.from_numpy(rollout.acts)
-    return float((ratio[acts] - 1).abs().max()), float(off.max())
+from tests.rollouts import BOOKS, EPISODE, ON_POLICY, SETUPS, STEPS, Parts, differences
 
 
 @pytest.mark.parametrize("setup", SETUPS.values(), ids=SETUPS)
@@ -121,9 +29,10 @@ def test_first_ratio_is_one_and_values_are_the_stored_ones(setup: dict[str, Any]
         rollout = parts.collector.collect(STEPS)
         assert rollout.ended.any(axis=1).sum() >= 2
         assert rollout.acts.mean() > 0.8
-        ratio, value = differences(parts, rollout)
-        assert ratio <= 1e-5
-        assert value <= 1e-5
+        for rule in ON_POLICY:
+            ratio, value = differences(parts, rollout, rule)
+            assert ratio <= 1e-5
+            assert value <= 1e-5
 
 
 def swap_segments(rollout: Rollout, change: Callable[[tuple[Segment, ...]], Any]) -> Rollout:
@@ -168,23 +77,25 @@ def other_books(rollout: Rollout, net: ActorCritic) -> Rollout:
     return replace(rollout, book=rollout.book.roll(1, dims=1))
 
 
+@pytest.mark.parametrize("rule", ON_POLICY)
 @pytest.mark.parametrize("bug", [zeroed, never_reset, reset_late, reshaped, other_books])
 def test_planted_memory_bugs_move_the_first_ratio(
-    bug: Callable[[Rollout, ActorCritic], Rollout],
+    bug: Callable[[Rollout, ActorCritic], Rollout], rule: str
 ) -> None:
     parts = Parts()
     parts.collector.collect(EPISODE // 2)
     rollout = parts.collector.collect(STEPS)
-    assert differences(parts, rollout)[0] <= 1e-5
-    assert differences(parts, bug(rollout, parts.net))[0] > 1e-3
+    assert differences(parts, rollout, rule)[0] <= 1e-5
+    assert differences(parts, bug(rollout, parts.net), rule)[0] > 1e-3
 
 
-def test_dropout_in_the_update_only_would_be_caught() -> None:
+@pytest.mark.parametrize("rule", ON_POLICY)
+def test_dropout_in_the_update_only_would_be_caught(rule: str) -> None:
     # P5
     parts = Parts()
     rollout = parts.collector.collect(STEPS)
     parts.net.actor = nn.Sequential(nn.Dropout(0.2), *parts.net.actor)
-    assert differences(parts, rollout)[0] > 1e-3
+    assert differences(parts, rollout, rule)[0] > 1e-3
 
 
 @pytest.mark.parametrize("kind", ["single", "portfolio"])
@@ -337,25 +248,24 @@ def test_a_ruined_book_is_dead_until_the_next_episode() -> None:
     assert (rollout.reward[step + 1 :, book] == 0).all()
 
 
-def learned(parts: Parts, rollout: Rollout) -> dict[str, Tensor]:
-    settings = TrainSettings(ppo=PPOSettings(epochs=1, minibatches=2))
-    learner = PPO(parts.env(), parts.info, settings, RewardSettings())
-    learner.net.load_state_dict(parts.net.state_dict())
+def learned(parts: Parts, rollout: Rollout, rule: str) -> dict[str, Tensor]:
+    learner = parts.learner(rule, ppo={"epochs": 1, "minibatches": 2})
     learner.learn(rollout)
     return dict(learner.net.state_dict())
 
 
-def test_what_happens_to_a_dead_book_changes_no_weight() -> None:
+@pytest.mark.parametrize("rule", ON_POLICY)
+def test_what_happens_to_a_dead_book_changes_no_weight(rule: str) -> None:
     # R11, R12 on the whole update: dead steps filled with 1e6
     parts, rollout = ruined_rollout()
     dead = ~rollout.alive
     assert dead.any()
     filled = {name: np.where(dead, 1e6, getattr(rollout, name)) for name in ("reward", "log_prob")}
     other = replace(rollout, **filled)
-    expected, found = learned(parts, rollout), learned(parts, other)
+    expected, found = learned(parts, rollout, rule), learned(parts, other, rule)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     alive = replace(rollout, **{n: np.where(dead, getattr(rollout, n), 1e6) for n in ("reward",)})
-    assert not all(torch.equal(expected[n], x) for n, x in learned(parts, alive).items())
+    assert not all(torch.equal(expected[n], x) for n, x in learned(parts, alive, rule).items())
 
 
 def test_gradient_flows_through_the_bars_of_a_segment_and_not_past_its_start() -> None:
