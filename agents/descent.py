@@ -10,6 +10,10 @@ from torch import Tensor, nn
 from engine.errors import TradingError
 
 
+class NotFinite(TradingError):
+    """A loss or its gradient is NaN or infinite; no weight was changed."""
+
+
 class Descent:
     """Steps some parameters down a loss.
 
@@ -39,13 +43,13 @@ class Descent:
     def step(self, loss: Tensor) -> float:
         """Change the parameters once; return the gradient's norm before it was clipped.
 
-        Raises: TradingError, with the parameters untouched, when loss or gradient is not finite.
+        Raises: NotFinite, with the parameters untouched, when loss or gradient is not finite.
         """
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
         if not bool(torch.isfinite(loss) & torch.isfinite(norm)):
-            raise TradingError(
+            raise NotFinite(
                 f"the loss is {loss.item()} and its gradient {norm.item()}, expected finite numbers; "
                 "training stopped before the weights were changed, earlier checkpoints are kept: "
                 "lower train.learning_rate, or look at rewards and features"

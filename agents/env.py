@@ -42,13 +42,21 @@ class StepResult:
 
 @dataclass(frozen=True)
 class BookPlan:
-    """Which books there are. `kind`: one symbol a book, drawn from all; or every symbol, one cash."""
+    """Which books there are. `kind`: one symbol a book, drawn from all; or every symbol, one cash.
+
+    Where the panel holds several markets side by side (`agents.augment`), `symbols` is how many each
+    has, and `made_up` the share of random episodes that play on another than the first. `regime`:
+    only starts whose episode is in the calmer or the wilder half of its symbol's.
+    """
 
     books: int
     kind: Literal["single", "portfolio"]
     episode_steps: int
     starts: Literal["random", "sequential"] = "random"
     cash: float = 100_000.0
+    symbols: int | None = None
+    made_up: float = 0.0
+    regime: Literal["all", "low", "high"] = "all"
 
 
 class _External:
@@ -76,7 +84,8 @@ class BookEnv:
         policy: Policy | None = None,
     ) -> None:
         self.panel, self.spec, self.plan, self.generator = panel, spec, plan, generator
-        self.symbols = 1 if plan.kind == "single" else panel.market.shape[1]
+        self.market_symbols = plan.symbols or panel.market.shape[1]
+        self.symbols = 1 if plan.kind == "single" else self.market_symbols
         self.first = first
         self.last = len(panel.bars.sessions) - 1 if last is None else last
         self.trader = Trader(spec, policy or _External(), self.symbols, plan.books)
@@ -85,6 +94,7 @@ class BookEnv:
         self.symbol = np.zeros((plan.books, self.symbols), dtype=np.int64)
         self.steps = np.zeros(plan.books, dtype=np.int64)
         self._next_start = 0
+        self.setup, self._follows = 0, (0, self)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -99,12 +109,26 @@ class BookEnv:
     def reset(self, where: np.ndarray | None = None) -> None:
         """Start new episodes for the books in `where` (B,), all by default."""
         where = np.ones(self.plan.books, dtype=bool) if where is None else where
+        if where.all() and self._follows[0] != self.setup:
+            self.become(*self._follows)
         chosen = self._draw(int(where.sum()))
         self.at[where] = self.starts[chosen, 0]
-        single = self.plan.kind == "single"
-        self.symbol[where] = self.starts[chosen, 1:] if single else np.arange(self.symbols)
+        first = self.starts[chosen, 1:] * self.symbols
+        self.symbol[where] = first + np.arange(self.symbols)
         self.steps[where] = 0
         self.begin(where)
+
+    def follow(self, setup: int, other: "BookEnv") -> None:
+        """Turn into another environment of the same shape when all books next start an episode."""
+        self._follows = setup, other
+
+    def become(self, setup: int, other: "BookEnv") -> None:
+        """Turn into another environment at once, known by a number; books and generator stay."""
+        self.setup, self._follows = setup, (setup, other)
+        self.panel, self.spec, self.plan = other.panel, other.spec, other.plan
+        self.first, self.last = other.first, other.last
+        self.trader, self.venue = other.trader, other.venue
+        self.starts, self._next_start = other.starts, 0
 
     def begin(self, where: np.ndarray) -> None:
         """Open flat books at the current bars of `where`; what they hold elsewhere is untouched."""
@@ -203,7 +227,7 @@ class BookEnv:
 
     @cached_property
     def starts(self) -> np.ndarray:
-        """Bar and symbol of every possible start, (K, 2); (K, 1) bars for portfolio books."""
+        """Bar and symbol of every possible start, (K, 2); bar and market for portfolio books."""
         return self._possible_starts()
 
     def _possible_starts(self) -> np.ndarray:
@@ -213,7 +237,7 @@ class BookEnv:
         ready[: self.first] = False
         ready[max(self.last - self.plan.episode_steps + 1, 0) :] = False
         if self.plan.kind == "portfolio":
-            ready = np.asarray(ready.any(axis=1, keepdims=True))
+            ready = np.asarray(ready.reshape(len(ready), -1, self.symbols).any(axis=-1))
         found = np.argwhere(ready.T)[:, ::-1]  # one symbol after the other, in time
         if not len(found):
             sessions = self.panel.bars.sessions
@@ -223,11 +247,31 @@ class BookEnv:
                 f"({self.last - self.first + 1} sessions); use more data, fewer "
                 "train.episode_steps or a shorter agent.burn_in"
             )
-        return found
+        return found if self.plan.regime == "all" else self._of_regime(found)
+
+    def _of_regime(self, starts: np.ndarray) -> np.ndarray:
+        # By the squared log growth over the episode, against the median of the start's own symbol.
+        moved = np.cumsum(np.log(self.panel.growth[0]) ** 2, axis=0)
+        moved = moved.reshape(len(moved), -1, self.symbols).mean(axis=-1)
+        bar, column = starts.T
+        paid = moved[bar + self.plan.episode_steps, column] - moved[bar, column]
+        middle = np.zeros(moved.shape[1])
+        for n in np.unique(column):
+            middle[n] = np.median(paid[column == n])
+        low = self.plan.regime == "low"
+        chosen: np.ndarray = starts[paid <= middle[column] if low else paid >= middle[column]]
+        return chosen
 
     def _draw(self, count: int) -> np.ndarray:
-        if self.plan.starts == "random":
+        is_one_market = self.market_symbols == self.panel.market.shape[1]
+        if self.plan.starts == "random" and is_one_market:
             return self.generator.integers(len(self.starts), size=count)
+        if self.plan.starts == "random":
+            real = int((self.starts[:, 1] * self.symbols < self.market_symbols).sum())
+            made_up = self.generator.random(count) < self.plan.made_up
+            others = self.generator.integers(real, max(len(self.starts), real + 1), size=count)
+            own = self.generator.integers(0, max(real, 1), size=count)
+            return np.where(made_up, others, own)
         stride = self.plan.episode_steps
         chosen = (self._next_start + stride * np.arange(count)) % len(self.starts)
         self._next_start = int((self._next_start + stride * count) % len(self.starts))

@@ -5,8 +5,9 @@ They live in the core so that one file describes a run; nothing here imports tor
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
+from engine.settings_course import AugmentSettings, Market, StageSettings
 from engine.settings_learners import A2CSettings, DDPGSettings, PPOSettings
 
 
@@ -43,3 +44,40 @@ class TrainSettings(BaseModel, frozen=True, extra="forbid"):
     weight_decay: float = Field(0.0, ge=0, description="decoupled L2 on the weights")
     validate_every: int = Field(5, ge=1, description="updates between greedy validations")
     threads: int = Field(1, ge=1, description="torch threads; 1 makes a seed reproducible")
+    score: Literal["sharpe", "sortino", "calmar", "total_return"] = Field(
+        "sharpe", description="what a validation measures; the checkpoint with the best is kept"
+    )
+    patience: int | None = Field(
+        None, ge=1, description="validations without a better score that end it; empty = never"
+    )
+    watch_training: bool = Field(
+        True,
+        description="also score the last training dates, as many as validation has, to see "
+        "overfitting (guide: monitor both)",
+    )
+    market: Market = Field(
+        "real", description="training rows from real bars, from bootstrapped ones, or from both"
+    )
+    augment: AugmentSettings = AugmentSettings()
+    stages: tuple[StageSettings, ...] = Field(
+        (), description="curriculum, first to last (guide: for robustness); empty = none"
+    )
+    workers: int | None = Field(
+        None, ge=1, description="seeds trained at once, one process each; empty = one a core"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "cpu", description="where networks learn; auto = cuda if there is one (not bit for bit)"
+    )
+    tensorboard: bool = Field(
+        False, description="also write TensorBoard events; needs the extra `track`"
+    )
+
+    @model_validator(mode="after")
+    def _stages_end(self) -> "TrainSettings":
+        for number, stage in enumerate(self.stages[:-1], start=1):
+            if stage.updates is None and stage.promote_at is None:
+                raise ValueError(f"stage {number} never ends: give it updates or promote_at")
+        markets = {self.market, *(stage.market or self.market for stage in self.stages)}
+        if markets != {"real"} and self.starts == "sequential":
+            raise ValueError('made-up markets need starts = "random", found "sequential"')
+        return self

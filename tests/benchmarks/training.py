@@ -19,9 +19,9 @@ from importlib.util import find_spec
 
 import torch
 
-from agents import train as training_loop
 from agents.env import BookEnv
 from agents.gym_env import MarketVectorEnv
+from agents.machine import keep_pages
 from agents.panel import Panel
 from agents.ppo import PPO
 from agents.rewards import Rewards
@@ -39,7 +39,7 @@ System = Callable[[], float]
 def measure(quick: bool) -> tuple[list[Row], list[str]]:
     """Return the rows, and a note when the peer is not installed."""
     torch.set_num_threads(1)
-    training_loop._keep_pages()
+    keep_pages()
     peer = find_spec("sb3_contrib") is not None
     steps, rows = (16, 8) if quick else (128, 64)
     wide = 16 if quick else 512

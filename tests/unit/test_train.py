@@ -1,92 +1,31 @@
 """The training loop: repeatable, resumable, stoppable, and never without a usable checkpoint."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
-from agents.checkpoint import describe, load_network
 from agents.env import BookEnv, BookPlan
 from agents.evaluate import play, step_returns
 from agents.panel import Panel
 from agents.ppo import PPO
-from agents.train import Trained, train
-from engine.checkpoint import TrainedOn, read
-from engine.errors import CheckpointError, TradingError
-from engine.features import FeatureSet
+from engine.checkpoint import read
+from engine.errors import CheckpointError, SettingsError, TradingError
 from engine.limits import Limits
 from engine.observation import Scaler
-from engine.policy import ActionSpace
-from engine.settings import AgentSettings
-from engine.settings_learners import PPOSettings
-from engine.settings_reward import RewardSettings
-from engine.settings_training import TrainSettings
 from engine.step import StepPolicy
 from engine.trader import TraderSpec
-from tests.markets import made_up
+from tests.small_training import BARS, FEATURES, rows_of, run, same
 
-FEATURES = FeatureSet(("log_return", "high_low_range"))
-BARS = made_up(5, sessions=200, gaps=0.0, late=0, events=0.0)
-
-
-def run(
-    folder: Path,
-    updates: int = 4,
-    seed: int = 0,
-    validate: Callable[[StepPolicy], float] = lambda policy: 1.0,
-    network: dict[str, Any] | None = None,
-    action: str = "discrete",
-    **options: Any,
-) -> Trained:
-    """Train a tiny agent; episodes of 12 bars end inside and between rollouts of 10."""
-    rows, ready = FEATURES.history(BARS)
-    spec = TraderSpec(
-        features=FEATURES,
-        scaler=Scaler.fit(rows, ready),
-        book_inputs=("position", "cash"),
-        action=ActionSpace.model_validate({"kind": action}),
-        limits=Limits(allow_short=True),
-        burn_in=4,
-    )
-    settings = {"hidden_size": 8, "heads": (8,), **(network or {})}
-    agent = AgentSettings.model_validate({"burn_in": 4, "network": settings})
-    trained_on = TrainedOn(
-        digest="", source="", price_basis="raw", symbols=(), start="2001-01-01", end="2002-01-01"
-    )
-    panel = Panel.of(BARS, FEATURES, spec.scaler)
-    env = BookEnv(panel, spec, BookPlan(6, "single", 12), np.random.default_rng(seed))
-    return train(
-        env,
-        describe(spec, agent, trained_on, seed),
-        TrainSettings(
-            seed=seed,
-            updates=updates,
-            rollout_steps=10,
-            ppo=PPOSettings(minibatches=2),
-            validate_every=2,
-        ),
-        RewardSettings(),
-        folder,
-        validate,
-        **options,
-    )
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return dict(load_network(folder)[0].state_dict())
-
-
-def same(left: Path, right: Path) -> bool:
-    a, b = weights(left), weights(right)
-    return all(torch.equal(a[name], b[name]) for name in a)
-
-
-def rows_of(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
+EVERYTHING = {
+    "kind": "differential_sharpe", "over_benchmark": True, "volatility_weight": 0.1,
+    "drawdown_weight": 0.1, "turnover_weight": 0.1, "scaling": "running",
+}  # fmt: skip
+# The second stage begins after update 2, in the middle of the first one's episode.
+STAGES = [{"updates": 2, "costs": 0.0}, {"episode_steps": 15}]
 
 
 def test_same_seed_gives_identical_weights_and_another_seed_does_not(tmp_path: Path) -> None:
@@ -97,7 +36,15 @@ def test_same_seed_gives_identical_weights_and_another_seed_does_not(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"network": {"book_input": "lstm"}}, {"action": "continuous"}], ids=str
+    "options",
+    [
+        {},
+        {"network": {"book_input": "lstm"}},
+        {"action": "continuous"},
+        {"reward": EVERYTHING},
+        {"train_settings": {"stages": STAGES}},
+    ],
+    ids=str,
 )
 def test_stopped_and_resumed_equals_never_stopped(tmp_path: Path, options: dict[str, Any]) -> None:
     run(tmp_path / "whole", updates=4, **options)
@@ -210,6 +157,9 @@ def test_a_loss_that_is_not_finite_stops_with_the_good_checkpoints_kept(
     monkeypatch.setattr(PPO, "batch", broken)
     with pytest.raises(TradingError, match=r"the loss is nan .*expected finite numbers"):
         run(tmp_path / "broken", updates=4)
+    batch_at_fault = load_file(tmp_path / "broken/faulty-batch.safetensors")
+    assert batch_at_fault["reward"].shape == (10, 6)
+    assert batch_at_fault["segments.0.rows"].shape[1:] == (6, 2)
     assert same(tmp_path / "good/best", tmp_path / "broken/best")
     assert same(tmp_path / "good/last", tmp_path / "broken/last")
     assert len(rows_of(tmp_path / "broken")) == 2
@@ -253,3 +203,85 @@ def test_greedy_play_returns_raw_equity_and_moves_nothing(tmp_path: Path) -> Non
     assert (found[0][0] == 100_000.0).all()
     total = np.prod(1.0 + step_returns(found[0]), axis=0)
     assert total == pytest.approx(found[0][-1] / 100_000.0, rel=1e-12)
+
+
+def test_a_resume_before_any_checkpoint_begins_at_the_beginning(tmp_path: Path) -> None:
+    run(tmp_path / "whole", updates=2)
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut/training.jsonl").write_text('{"update": 1, "reward": 0.0}\n')
+    run(tmp_path / "cut", updates=2, resume=True)
+    assert same(tmp_path / "whole/last", tmp_path / "cut/last")
+    assert [row["update"] for row in rows_of(tmp_path / "cut")] == [1, 2]
+
+
+def test_training_stops_when_validation_finds_no_better_score(tmp_path: Path) -> None:
+    scores = iter([0.1, 0.7, 0.6, 0.5, 0.9])
+    done = run(
+        tmp_path, updates=10, validate=lambda policy: next(scores), train_settings={"patience": 2}
+    )
+    assert done.updates == 8
+    assert done.stopped == "no better validation score in 2 validations"
+    assert not done.interrupted
+    assert read(done.best).update == 4
+
+
+def test_warnings_are_told_once_kept_in_the_result_and_told_no_more_after_a_resume(
+    tmp_path: Path,
+) -> None:
+    seen = {"validation_score": 1.0, "validation_trades": 0.0}
+    told: list[str] = []
+    done = run(tmp_path, updates=6, validate=lambda policy: seen, warn=told.append)
+    assert done.warnings == ("Collapse: played greedily, the agent never trades.",)
+    assert told == list(done.warnings)
+    done = run(tmp_path, updates=8, validate=lambda policy: seen, warn=told.append, resume=True)
+    assert len(done.warnings) == len(told) == 1
+
+
+def test_validation_moves_no_running_number_of_the_reward(tmp_path: Path) -> None:
+    # R19: the state of reward, episodes, generator and optimiser is the same before and after
+    states: list[dict[str, Any]] = []
+    learners: list[PPO] = []
+    init = PPO.__init__
+
+    def noted(self: PPO, *arguments: Any) -> None:
+        init(self, *arguments)
+        learners.append(self)
+
+    def validate(policy: StepPolicy) -> float:
+        states.append(learners[0].state()["collector"]["rewards"])
+        info = policy.info
+        spec = TraderSpec(FEATURES, info.frozen_scaler(), info.book, info.action, burn_in=4)
+        panel = Panel.of(BARS, FEATURES, spec.scaler)
+        env = BookEnv(
+            panel, spec, BookPlan(2, "single", 9), np.random.default_rng(1), policy=policy
+        )
+        score = float(play(env)[-1].mean())
+        states.append(learners[0].state()["collector"]["rewards"])
+        return score
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PPO, "__init__", noted)
+        run(tmp_path, updates=4, validate=validate, reward=EVERYTHING)
+    before, after, later, _ = states
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert not np.array_equal(before["seen"], later["seen"])  # training does move it
+
+
+def test_cuda_is_refused_in_words_where_there_is_none(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(SettingsError, match=r"train\.device: expected a CUDA device.*--device cpu"):
+        run(tmp_path, train_settings={"device": "cuda"})
+    assert run(tmp_path, updates=2, train_settings={"device": "auto"}).updates == 2
+
+
+@pytest.mark.parametrize("action", ["discrete", "continuous"])
+def test_training_on_cuda_leaves_a_checkpoint_that_is_deployed_on_the_cpu(
+    tmp_path: Path, action: str
+) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device on this machine")
+    done = run(tmp_path, updates=2, action=action, train_settings={"device": "cuda"})
+    assert StepPolicy.load(done.best).info.update == 2
+    done = run(tmp_path, updates=4, action=action, train_settings={"device": "cuda"}, resume=True)
+    assert done.updates == 4
