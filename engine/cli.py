@@ -58,7 +58,7 @@ def run(arguments: list[str]) -> int:
     except UsageError as error:
         typer.echo(f"error: {error}", err=True)
         return 2
-    except TradingError as error:
+    except (TradingError, OSError) as error:  # a folder that cannot be written names itself
         typer.echo(f"error: {error}", err=True)
         return 1
     return 0

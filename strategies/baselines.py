@@ -48,7 +48,7 @@ def make(name: str, symbols: int, turnover: float = 0.0, seed: int = 0) -> Basel
     """
     if name not in BASELINES:
         raise SettingsError(
-            f'backtest.baselines: unknown baseline "{name}"; known: {", ".join(BASELINES)}'
+            f'backtest: unknown baseline "{name}"; known: {", ".join(BASELINES)}'
         )
     return BASELINES[name](symbols, turnover, seed)
 

@@ -41,6 +41,8 @@ def evaluate(
     """
     first, last = dates(bars, settings, "test")
     folder.path.mkdir(parents=True, exist_ok=True)
+    for name in settings.backtest.baselines:
+        baseline_trader(settings, name, bars, 0.0)  # a name that is unknown fails before the work
     trader = _trader(settings, bars, checkpoint)
     summary = _summary(settings, checkpoint)
     summary["warnings"] += _dates_known(checkpoint, bars, first)

@@ -86,6 +86,22 @@ def test_failed_run_ends_with_one_and_says_what_to_do(tmp_path):
     assert barwise("data", "check", str(bad)).returncode == 1
 
 
+def test_folder_that_cannot_be_written_is_an_error_in_words(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = barwise("backtest", "demo", "--set", f"runs_dir={tmp_path / 'file' / 'runs'}")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_unknown_baseline_fails_before_anything_runs(tmp_path):
+    sets = ("--set", f"runs_dir={tmp_path}", "--set", "backtest.baselines=['flt']")
+    done = barwise("backtest", "demo", *sets)
+    assert done.returncode == 2
+    assert 'unknown baseline "flt"' in done.stderr
+    assert list(tmp_path.glob("*/*")) == []
+
+
 def test_json_is_one_object_on_stdout(tmp_path):
     done = barwise("config", "show", "demo", "--json", "--set", "train.gamma=0.91")
     assert json.loads(done.stdout)["train"]["gamma"] == 0.91
