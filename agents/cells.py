@@ -121,5 +121,9 @@ class LayerNormLSTM(nn.Module):
         if network.init == "orthogonal":
             nn.init.orthogonal_(self.from_input.weight)
             nn.init.orthogonal_(self.from_output.weight)
+        # With a gain of 1 the normed recurrent part makes the cell chaotic: a difference in the last bit
+        # grows until, 1,000 bars on, it is another memory (measured). At 0.1 differences die out.
+        # Source: the gain of 0.1 in Cooijmans et al., arXiv:1603.09025, sec. 4.
+        nn.init.constant_(self.norm_output.weight, 0.1)
         with torch.no_grad():
             self.norm_input.bias[self.hidden : 2 * self.hidden] = network.forget_bias
