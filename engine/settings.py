@@ -137,6 +137,19 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     backtest: BacktestSettings = BacktestSettings()
     train: TrainSettings = TrainSettings()
 
+    @model_validator(mode="after")
+    def _levels_respect_shorts(self) -> "Settings":
+        action = self.agent.action
+        if action.kind != "levels" or self.limits.allow_short or action.levels[0] >= 0:
+            return self
+        if action.mask and action.levels[-1] >= 0:
+            return self
+        raise ValueError(
+            f"agent.action.levels {list(action.levels)} go below 0 and limits.allow_short is false; "
+            "take those levels out, set limits.allow_short = true, or set agent.action.mask = true "
+            "and keep a level of 0 or more"
+        )
+
 
 def load(path: Path, overrides: tuple[str, ...] = ()) -> Settings:
     """Read a settings file and apply `key.path=value` overrides.

@@ -69,11 +69,25 @@ def test_paths_agree_on_four_real_symbols_over_more_than_a_thousand_sessions(sam
     assert exact["memory"] == exact["order_qty"] == exact["filled"] == exact["price"] == 0.0
 
 
-@pytest.mark.parametrize("kind", ["discrete", "continuous"])
-@pytest.mark.parametrize("short", [False, True])
-def test_paths_agree_on_gaps_a_late_listing_splits_and_a_delisting(kind, short):
+LEVELS = (-1.0, -0.5, 0.0, 0.25, 0.5, 1.0)
+SPACES = {
+    "discrete": ActionSpace(),
+    "masked": ActionSpace(mask=True),
+    "levels": ActionSpace(kind="levels", levels=LEVELS),
+    "masked levels": ActionSpace(kind="levels", levels=LEVELS, mask=True),
+    "continuous": ActionSpace(kind="continuous"),
+    "beta": ActionSpace(kind="continuous", distribution="beta"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [(name, short) for name in ("discrete", "continuous") for short in (False, True)]
+    + [("masked", False), ("levels", True), ("masked levels", False), ("beta", False)],
+)
+def test_paths_agree_on_gaps_a_late_listing_splits_and_a_delisting(name, short):
+    space = SPACES[name]
     bars = delisted(made_up(11, sessions=700, symbols=4, gaps=0.08, late=120), 1, 500)
-    space = ActionSpace(kind=kind)
     spec = spec_for(
         bars,
         300,
