@@ -24,6 +24,7 @@ import torch
 from agents.a2c import A2C
 from agents.checkpoint import Writer, put_weights, recover, resume_state
 from agents.curriculum import Curriculum
+from agents.ddpg import DDPG
 from agents.descent import NotFinite
 from agents.env import BookEnv
 from agents.machine import device_of, keep_pages
@@ -65,6 +66,7 @@ NewLearner = Callable[[BookEnv, CheckpointInfo, TrainSettings, RewardSettings], 
 LEARNERS: dict[str, NewLearner] = {
     "ppo": PPO,
     "a2c": A2C,
+    "ddpg": DDPG,
 }
 
 
