@@ -11,6 +11,7 @@ import numpy as np
 
 from engine import measures
 from engine.metrics import BY_KEY, CATALOGUE, Metric
+from engine.reasons import TEXT, Reason
 from engine.report.folder import Run, Table
 from engine.report.formats import definition, percent, plain_name, shown
 from engine.round_trips import Events, Fills, round_trips
@@ -20,6 +21,7 @@ KEY_METRICS = (
     "psr", "gross_exposure", "turnover", "trades", "hit_rate", "total_costs",
 )  # fmt: skip
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+MAX_LEVELS = 12  # more exposures than this are a continuum
 MAX_ROWS = 500  # of a list on the page; the CSV has all of them
 
 
@@ -138,27 +140,48 @@ def trip_rows(run: Run) -> list[dict[str, Any]]:
 def action_mix(run: Run) -> dict[str, Any]:
     """Return what the agent asked for: shares by kind, for all symbols and for each.
 
-    A wish is short, flat or long by its exposure; keep outranks all of them.
+    A wish is short, flat or long by its exposure; keep outranks all of them. Where it chose among a
+    few exposures, they are the kinds, and one that the no-trade band kept counts as chosen.
     """
-    exposure, keep = run.actions["exposure"], run.actions["keep"]
-    kind = np.where(keep, 3, np.where(exposure > 0, 2, np.where(exposure < 0, 0, 1)))
+    kind, kinds, classes = _kinds_of(run)
     symbols = run.actions["symbol"]
     names = list(dict.fromkeys(symbols.tolist()))
-    shares = {"All": _shares(kind)} | {name: _shares(kind[symbols == name]) for name in names}
+    count = len(kinds)
+    shares = {"All": _shares(kind, count)}
+    shares |= {name: _shares(kind[symbols == name], count) for name in names}
     changed = [kind[symbols == name][1:] != kind[symbols == name][:-1] for name in names]
     together = np.concatenate(changed) if changed else np.empty(0)
     positive = [share for share in shares["All"] if share > 0]
     return {
-        "kinds": ("short", "flat", "long", "keep"),
+        "kinds": kinds,
+        "classes": classes,
         "shares": shares if len(names) > 1 else {"All": shares["All"]},
         "changed": float(together.mean()) if len(together) else None,
         "entropy": -sum(share * float(np.log2(share)) for share in positive) + 0.0,
+        "bits": float(np.log2(count)),
         "count": len(kind),
     }
 
 
-def _shares(kind: np.ndarray) -> list[float]:
-    counts = np.bincount(kind, minlength=4)
+def _kinds_of(run: Run) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
+    # The kind of every wish by number, the names of the kinds, and how the page colours them.
+    exposure, keep = run.actions["exposure"], run.actions["keep"]
+    banded = np.char.find(run.actions["reasons"].astype(str), TEXT[Reason.BAND]) >= 0
+    chosen = ~keep | banded
+    levels = np.unique(exposure[chosen])
+    if len(levels) > MAX_LEVELS or np.isin(levels, (-1.0, 0.0, 1.0)).all():
+        kind = np.where(keep, 3, np.where(exposure > 0, 2, np.where(exposure < 0, 0, 1)))
+        names = ("short", "flat", "long", "keep")
+        return kind, names, names
+    kind = np.where(chosen, np.searchsorted(levels, exposure), len(levels))
+    sides = [("short", "flat", "long")[int(np.sign(level)) + 1] for level in levels]
+    depth = [f"q{int(np.ceil(4 * min(abs(level), 1.0)))}" for level in levels]
+    classes = [f"{side} {q}" for side, q in zip(sides, depth, strict=True)]
+    return kind, (*(f"{100 * x:g}\u00a0%" for x in levels), "keep"), (*classes, "keep")
+
+
+def _shares(kind: np.ndarray, kinds: int) -> list[float]:
+    counts = np.bincount(kind, minlength=kinds)
     return [float(count) / max(len(kind), 1) for count in counts]
 
 

@@ -1,8 +1,11 @@
 """What the report says before it is set: warnings, rows of the tables, chart data."""
 
+import math
+
 import numpy as np
 import pytest
 
+from engine.reasons import TEXT, Reason
 from engine.report.cautions import cautions
 from engine.report.charts import chart_data
 from engine.report.folder import RunFolder
@@ -110,6 +113,28 @@ def test_action_mix_counts_keep_before_exposure(tmp_path):
     }
     assert mix["entropy"] == pytest.approx(2.0)
     assert mix["changed"] == 1.0
+
+
+def test_action_mix_of_a_few_exposures_names_each_of_them(tmp_path):
+    # Half a sleeve was asked for twice: the second time the band kept it. The last did not trade.
+    actions = {
+        "session": DAYS,
+        "symbol": ["A"] * 4,
+        "exposure": [0.5, 0.5, -0.25, 0.0],
+        "keep": [False, True, False, True],
+        "target": [0.0] * 4,
+        "reasons": ["", TEXT[Reason.BAND], "", TEXT[Reason.NOT_TRADED]],
+    }
+    run = small(tmp_path, actions=actions)
+    mix = action_mix(run.read())
+    assert dict(zip(mix["kinds"], mix["shares"]["All"], strict=True)) == {
+        "-25\u00a0%": 0.25,
+        "50\u00a0%": 0.5,
+        "keep": 0.25,
+    }
+    assert mix["classes"] == ("short q1", "long q2", "keep")
+    assert mix["entropy"] == pytest.approx(1.5)
+    assert mix["bits"] == pytest.approx(math.log2(3))
 
 
 def test_long_histories_are_drawn_as_closes(monkeypatch, folder):
