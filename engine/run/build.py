@@ -6,10 +6,10 @@ import numpy as np
 
 from engine import clock
 from engine.bars import Bars
-from engine.checkpoint import CheckpointInfo
+from engine.checkpoint import CheckpointInfo, require_match
 from engine.errors import CheckpointError, DataError, SettingsError
 from engine.features import FeatureSet
-from engine.observation import Scaler
+from engine.observation import Layout, Scaler
 from engine.settings import Settings, load
 from engine.sources import load as load_bars
 from engine.trader import TraderSpec
@@ -97,11 +97,14 @@ def spec_of(info: CheckpointInfo, settings: Settings, symbols: int) -> TraderSpe
     """Build the decision settings of a trained agent for the market that the settings describe.
 
     What the agent sees and how it acts comes from the checkpoint; limits, costs and venue come
-    from the settings. Raises: CheckpointError when the settings ask for another agent.
+    from the settings. Raises: CheckpointError when the settings ask for another agent, or a feature
+    has come to mean something else since it was trained.
     """
     _require_same_agent(info, settings)
+    features = FeatureSet(info.features)
+    require_match(info, "checkpoint", Layout.of(features, info.book, info.clip))
     return TraderSpec(
-        features=FeatureSet(info.features),
+        features=features,
         scaler=info.frozen_scaler(),
         book_inputs=info.book,
         action=info.action,

@@ -1,0 +1,88 @@
+"""The parts of a run from a checkpoint: what fits is taken over, what does not is refused."""
+
+from datetime import date
+
+import numpy as np
+import pytest
+
+from engine import features
+from engine.checkpoint import CheckpointInfo, TrainedOn
+from engine.costs import Costs
+from engine.errors import CheckpointError
+from engine.limits import Limits
+from engine.observation import Layout, Scaler
+from engine.orders import Sizing
+from engine.policy import ActionSpace
+from engine.run.build import spec_of, within
+from engine.settings import Settings, build
+from engine.settings_agent import NetworkSettings
+from engine.venue import VenueSettings
+
+SEEN = Layout.of(features.FeatureSet(("log_return",)), ("position",), 5.0)
+
+
+def record() -> CheckpointInfo:
+    fields = {name: getattr(SEEN, name) for name in SEEN.__dataclass_fields__}
+    return CheckpointInfo(
+        **fields,
+        network=NetworkSettings(),
+        memory="carry",
+        memory_width=0,
+        burn_in=7,
+        action=ActionSpace(),
+        layout=SEEN.fingerprint(),
+        scaler=Scaler.none(1, 5.0).as_dict(),
+        limits=Limits(),
+        sizing=Sizing(),
+        costs=Costs(rate=0.01),
+        venue=VenueSettings(),
+        allocation=1.0,
+        seed=0,
+        trained_on=TrainedOn(
+            digest="",
+            source="",
+            price_basis="raw",
+            symbols=(),
+            start=date(2000, 1, 3),
+            end=date(2001, 1, 3),
+        ),
+        versions={},
+    )
+
+
+def test_market_comes_from_the_settings_and_the_agent_from_the_checkpoint():
+    settings = build({"costs": {"rate": 0.002}, "agent": {"burn_in": 7}}, "here")
+    spec = spec_of(record(), settings, symbols=4)
+    assert spec.costs.rate == 0.002
+    assert (spec.burn_in, spec.book_inputs, spec.features.names) == (7, SEEN.book, SEEN.features)
+    assert spec.allocation == 0.25
+
+
+def test_feature_that_came_to_mean_something_else_is_refused(monkeypatch):
+    spec_of(record(), Settings(), symbols=1)
+    monkeypatch.setattr(features, "VERSION", features.VERSION + 1)
+    with pytest.raises(CheckpointError, match=r"another meaning.*train again"):
+        spec_of(record(), Settings(), symbols=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"observation": {"features": ["rsi(14)"]}}, r"observation\.features"),
+        ({"observation": {"features": ["log_return"], "book": []}}, r"observation\.book"),
+        ({"agent": {"burn_in": 8}}, r"agent\.burn_in: the settings say 8, .* trained with 7"),
+        ({"limits": {"allow_short": True}}, r"limits\.allow_short"),
+    ],
+)
+def test_settings_that_ask_for_another_agent_are_refused(settings, told):
+    with pytest.raises(CheckpointError, match=told):
+        spec_of(record(), build(settings, "here"), symbols=1)
+
+
+def test_fit_may_use_ready_rows_of_its_own_bars_only():
+    ready = np.ones((6, 2), dtype=bool)
+    ready[2, 0] = False
+    found = within(ready, 1, 3)
+    assert found.sum() == 5
+    assert not found[[0, 4, 5]].any()
+    assert not found[2, 0]
