@@ -43,6 +43,13 @@ ALL: dict[str, Any] = {
     "attention": 3,
 }
 COMBINED: dict[str, dict[str, Any]] = {
+    "leaky relu, residual heads, encoder, norm of outputs": {
+        "activation": "leaky_relu",
+        "head_residual": True,
+        "heads": (6, 6, 4),
+        "encoder": 5,
+        "layer_norm": "outputs",
+    },
     "all, norm in the cell, separate critic": {**ALL, "layer_norm": "cell", "critic": "separate"},
     "all, norm of outputs, book in the LSTM": {
         **ALL,
