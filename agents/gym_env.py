@@ -2,6 +2,8 @@
 
 Both dress `agents.env.BookEnv`. An observation is a dict of `market` (N, F) and, unless the book part
 is empty, `book` (N, P). Autoreset of the vector form is SAME_STEP: no phantom transitions.
+With `agent.action.mask` the info of an observation has `action_mask`, int8, 1 where an action counts:
+(A,) for one symbol, (N, A) for more, as `sample(mask=...)` of a Discrete space reads it.
 """
 
 from collections.abc import Callable
@@ -63,14 +65,14 @@ class MarketEnv(gym.Env[dict[str, np.ndarray], Any]):
             self.books.generator = np.random.default_rng(seed)
         self.books.reset()
         self._obs = self.books.observe()
-        return _first(_parts(self._obs)), {}
+        return _first(_parts(self._obs)), _first(_masks(self._obs))
 
     def step(self, action: Any) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """Decide on this bar's close; the reward is known at the next close."""
         batch = np.asarray(action).reshape(1, self.books.symbols)
         result = _advance(self.books, self._obs, batch)
         self._obs = self.books.observe()
-        info = {"equity": float(result.equity_after[0])}
+        info = {"equity": float(result.equity_after[0]), **_first(_masks(self._obs))}
         reward = float(self.reward(result.equity_before, result.equity_after)[0])
         ended, cut = bool(result.terminated[0]), bool(result.truncated[0])
         return _first(_parts(self._obs)), reward, ended, cut and not ended, info
@@ -95,7 +97,7 @@ class MarketVectorEnv(VectorEnv[dict[str, np.ndarray], Any, Any]):
             self.books.generator = np.random.default_rng(seed)  # type: ignore[arg-type]
         self.books.reset()
         self._obs = self.books.observe()
-        return _parts(self._obs), {}
+        return _parts(self._obs), dict(_masks(self._obs))
 
     def step(
         self, actions: Any
@@ -113,6 +115,7 @@ class MarketVectorEnv(VectorEnv[dict[str, np.ndarray], Any, Any]):
             info |= {"final_obs": final, "_final_obs": done}
             self.books.reset(done)
         self._obs = self.books.observe()
+        info |= _masks(self._obs)
         return _parts(self._obs), reward, result.terminated, cut, info
 
     def _look(self) -> Observation:
@@ -129,6 +132,13 @@ def _advance(env: BookEnv, obs: Observation, action: np.ndarray) -> StepResult:
 def _parts(obs: Observation) -> dict[str, np.ndarray]:
     parts = {"market": obs.market}
     return parts | {"book": obs.book} if obs.book.shape[-1] else parts
+
+
+def _masks(obs: Observation) -> dict[str, np.ndarray]:
+    if obs.valid is None:
+        return {}
+    valid = obs.valid.astype(np.int8)
+    return {"action_mask": valid[:, 0] if valid.shape[1] == 1 else valid}
 
 
 def _first(parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

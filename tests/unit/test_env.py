@@ -153,13 +153,25 @@ def test_agent_of_one_symbol_meets_the_same_range_of_inputs_with_four():
 
 
 @pytest.mark.parametrize("kind", ["single", "portfolio"])
-@pytest.mark.parametrize("action", ["discrete", "continuous"])
+@pytest.mark.parametrize("action", ["discrete", "levels", "continuous"])
 @pytest.mark.parametrize("inputs", [("position", "cash"), ()])
 def test_gymnasium_finds_nothing_to_complain_about(kind, action, inputs):
     books = env_over(
         made_up(6, sessions=200), books=1, kind=kind, action=ActionSpace(kind=action), inputs=inputs
     )
     check_env(MarketEnv(books), skip_render_check=True)
+
+
+def test_gymnasium_can_draw_among_the_valid_actions():
+    env = MarketEnv(env_over(made_up(6, sessions=200), books=1, action=ActionSpace(mask=True)))
+    _, info = env.reset(seed=0)
+    seen = []
+    for _ in range(40):
+        seen.append(int(info["action_mask"][0]))
+        held = env.books.venue.book.qty[0, 0] != 0
+        assert info["action_mask"].tolist() == [int(held), 1, 1]
+        *_, info = env.step(env.action_space.sample(mask=info["action_mask"]))
+    assert set(seen) == {0, 1}
 
 
 def test_same_seed_gives_the_same_episode():
