@@ -56,7 +56,7 @@ class ActionSpace(BaseModel, frozen=True, extra="forbid"):
     def names(self) -> tuple[str, ...]:
         """Names of the actions to choose from, in their order; none when continuous."""
         if self.kind == "levels":
-            return tuple(f"{level:g}" for level in self.levels)
+            return tuple(f"level {level:g}" for level in self.levels)
         return NAMES if self.kind == "discrete" else ()
 
     @property

@@ -76,7 +76,7 @@ def test_deployed_step_plays_what_torch_would_over_1000_carried_bars(
             ties.append((bar, int(row), gap))
     record_property("near_ties", ties)
     assert len(ties) <= BARS * ROWS // 1_000, f"too many to be ties: {ties}"
-    assert len(seen) >= len(set(space.names) - {"-1"}) > 0 or len(seen) > 5
+    assert len(seen) >= len(set(space.names) - {"level -1"}) > 0 or len(seen) > 5
 
 
 def test_environment_replay_and_backtrader_agree_on_deployed_levels() -> None:
