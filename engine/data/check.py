@@ -13,7 +13,7 @@ from engine.bars import CLOSE, ENDED_AFTER, HIGH, LOW, VOLUME
 from engine.data import adjustment, clean, daily, factors, intraday, rows, sheets, tables
 from engine.data.findings import Finding, several
 from engine.data.tables import Table
-from engine.errors import DataError
+from engine.errors import DataError, UsageError
 
 _BESIDE = ("factor_files", "map_files")
 _FEW = 5  # so many bars with close outside [low, high] may be single errors
@@ -24,6 +24,7 @@ def check_files(paths: list[Path]) -> list[Finding]:
     """List what is wrong, doubtful or worth knowing in files and folders of prices.
 
     A folder stands for the price files in it and below. Files of one folder are also compared.
+    Raises: UsageError for a folder without any.
     """
     findings: list[Finding] = []
     read: list[tuple[Path, Table]] = []
@@ -82,8 +83,12 @@ def _expand(paths: list[Path]) -> list[Path]:
     files = []
     for path in paths:
         if path.is_dir():
-            inside = (f for f in sorted(path.rglob("*")) if f.is_file())
-            files += [f for f in inside if f.name.lower().endswith(sheets.SUFFIXES)]
+            inside = [f for f in sorted(path.rglob("*")) if f.is_file()]
+            found = [f for f in inside if f.name.lower().endswith(sheets.SUFFIXES)]
+            if not found:
+                endings = ", ".join(sheets.SUFFIXES)
+                raise UsageError(f"{path}: the folder holds no file ending in one of {endings}")
+            files += found
         else:
             files.append(path)
     return [f for f in files if f.parent.name not in _BESIDE]

@@ -43,13 +43,15 @@ def clean_file(
 ) -> list[Repair]:
     """Write a repaired copy of `path` that loads strictly, and list every repair.
 
-    Raises: UsageError where `out` exists or is no .csv; DataError where something is left that no
-    repair may decide.
+    Raises: UsageError where `out` exists, is no .csv or has no folder to go to; DataError where
+    something is left that no repair may decide.
     """
     if out.exists():
         raise UsageError(f"{out} exists; choose another name, nothing is overwritten")
     if out.suffix.lower() != ".csv":
         raise UsageError(f"{out}: expected a name ending in .csv")
+    if not out.parent.is_dir():
+        raise UsageError(f"{out}: there is no folder {out.parent}; make it first")
     sheet = sheets.read(path)
     found = tables.from_sheet(sheet, tables.symbol_of(path))
     repairs = [

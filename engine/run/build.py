@@ -47,8 +47,9 @@ def dates(bars: Bars, settings: Settings, part: str) -> tuple[int, int]:
     first, last = bars.span(chosen.start, chosen.end)
     if last - first < 1:
         raise DataError(
-            f"split.{part} from {chosen.start} to {chosen.end} holds {max(last - first + 1, 0)} "
-            f"sessions; the data has {bars.sessions[0]} to {bars.sessions[-1]}: change split.{part}"
+            f"split.{part} from {chosen.start or 'the first day'} to {chosen.end or 'the last day'} "
+            f"holds {max(last - first + 1, 0)} sessions and needs two; the data has "
+            f"{bars.sessions[0]} to {bars.sessions[-1]}: change split.{part}"
         )
     return first, last
 

@@ -8,14 +8,15 @@ import pytest
 from engine import features
 from engine.checkpoint import CheckpointInfo, TrainedOn
 from engine.costs import Costs
-from engine.errors import CheckpointError
+from engine.errors import CheckpointError, DataError
 from engine.limits import Limits
 from engine.observation import Layout, Scaler
 from engine.orders import Sizing
 from engine.policy import ActionSpace
-from engine.run.build import spec_of, within
+from engine.run.build import dates, spec_of, within
 from engine.settings import Settings, build
 from engine.settings_agent import NetworkSettings
+from engine.sources import load
 from engine.venue import VenueSettings
 
 SEEN = Layout.of(features.FeatureSet(("log_return",)), ("position",), 5.0)
@@ -86,3 +87,9 @@ def test_fit_may_use_ready_rows_of_its_own_bars_only():
     assert found.sum() == 5
     assert not found[[0, 4, 5]].any()
     assert not found[2, 0]
+
+
+def test_a_range_without_sessions_is_told_in_words():
+    settings = build({"split": {"test": {"start": "2030-01-02"}}}, "test")
+    with pytest.raises(DataError, match="2030-01-02 to the last day holds 0 sessions"):
+        dates(load(settings.data), settings, "test")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine.data.check import check_files
 from engine.data.findings import Finding
-from engine.errors import DataError
+from engine.errors import DataError, UsageError
 from engine.sources import DataSettings, load
 
 HEAD = "Date,Open,High,Low,Close,Volume\n"
@@ -319,3 +319,9 @@ def test_lean_minute_bars_outside_hours_and_across_a_split_are_found(shared_data
     assert any(stamp > "2015-12-24 13:00" for stamp in late.days)
     quotes = check_files([folder / "spy" / "20131004_quote.zip"])
     assert {f.symbol for f in quotes} == {"SPY bid", "SPY ask"}
+
+
+def test_a_folder_without_prices_is_wrong_use_and_not_a_clean_bill(tmp_path):
+    (tmp_path / "notes.txt").write_text("no prices here")
+    with pytest.raises(UsageError, match="holds no file"):
+        check_files([tmp_path])

@@ -116,6 +116,11 @@ def test_nothing_is_overwritten(tmp_path):
         clean_file(path, tmp_path / "out.parquet")
 
 
+def test_a_copy_for_a_folder_that_is_not_there_is_wrong_use(tmp_path):
+    with pytest.raises(UsageError, match=r"no folder .*nowhere"):
+        clean_file(written(tmp_path, GOOD), tmp_path / "nowhere" / "out.csv")
+
+
 def test_a_long_file_stays_long(tmp_path):
     rows = [f"{row},{symbol}" for symbol in ("B", "A") for row in GOOD]
     _, out = cleaned(tmp_path, rows, HEAD.strip() + ",Symbol\n")
