@@ -5,18 +5,20 @@ At the usual start the head hardly listens to the memory, and a test of ratios w
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from agents.checkpoint import build, describe
 from agents.env import BookEnv, BookPlan
 from agents.networks import ActorCritic
 from agents.panel import Panel
 from agents.rollout import Collector
-from agents.sequences import Rollout, evaluate
+from agents.sequences import Rollout, Segment, evaluate
 from agents.train import LEARNERS
 from engine.bars import Bars
 from engine.checkpoint import TrainedOn
@@ -146,3 +148,53 @@ def differences(parts: Parts, rollout: Rollout, rule: str = "ppo") -> tuple[floa
     off = np.abs(value.detach().double().numpy() - rollout.value[:, books])
     ratio = np.exp(change[rollout.acts[:, books]])
     return float(np.abs(ratio - 1).max()), float(off.max())
+
+
+Bug = Callable[
+    [Rollout, ActorCritic], Rollout
+]  # a rollout as wrong code would have put it together
+
+
+def swap_segments(rollout: Rollout, change: Callable[[tuple[Segment, ...]], Any]) -> Rollout:
+    return replace(rollout, segments=tuple(change(rollout.segments)))
+
+
+def zeroed(rollout: Rollout, net: ActorCritic) -> Rollout:
+    # P1: memory zeroed at every sequence start
+    zero = [replace(s, memory=torch.zeros_like(s.memory)) for s in rollout.segments]
+    return swap_segments(rollout, lambda _: zero)
+
+
+def never_reset(rollout: Rollout, net: ActorCritic) -> Rollout:
+    # P2: an episode begins with the memory the one before it ended with
+    found = [rollout.segments[0]]
+    for segment in rollout.segments[1:]:
+        with torch.no_grad():
+            _, memory = net.trunk(found[-1].rows, found[-1].memory)
+        found.append(replace(segment, memory=memory))
+    return swap_segments(rollout, lambda _: found)
+
+
+def reset_late(rollout: Rollout, net: ActorCritic) -> Rollout:
+    # P3: start flags shifted by one: the first bar of an episode is run with the old memory
+    first, second, *rest = rollout.segments
+    longer = replace(first, rows=torch.cat([first.rows, second.rows[:1]]))
+    shorter = replace(second, rows=second.rows[1:])
+    return swap_segments(rollout, lambda _: [longer, shorter, *rest])
+
+
+def reshaped(rollout: Rollout, net: ActorCritic) -> Rollout:
+    # P4: (books, steps) read as (steps, books)
+    def wrong(rows: Tensor) -> Tensor:
+        return rows.transpose(0, 1).reshape(rows.shape)
+
+    found = [replace(s, rows=wrong(s.rows)) for s in rollout.segments]
+    return swap_segments(rollout, lambda _: found)
+
+
+def other_books(rollout: Rollout, net: ActorCritic) -> Rollout:
+    # the book part of another book
+    return replace(rollout, book=rollout.book.roll(1, dims=1))
+
+
+BUGS: tuple[Bug, ...] = (zeroed, never_reset, reset_late, reshaped, other_books)

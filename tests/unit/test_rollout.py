@@ -1,6 +1,5 @@
 """Rollouts: what the update recomputes is what was played, and what a deployed agent would see."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,14 +11,14 @@ from torch import Tensor, nn
 from agents.export import StepGraph
 from agents.networks import ActorCritic, outputs
 from agents.policy import action_of
-from agents.sequences import Rollout, Segment, evaluate
+from agents.sequences import Rollout, evaluate
 from engine.bars import Bars
 from engine.observation import Observation
 from engine.policy import decode
 from engine.settings_reward import RewardSettings
 from engine.step import StepPolicy
 from tests.markets import made_up
-from tests.rollouts import BOOKS, EPISODE, ON_POLICY, SETUPS, STEPS, Parts, differences
+from tests.rollouts import BOOKS, BUGS, EPISODE, ON_POLICY, SETUPS, STEPS, Bug, Parts, differences
 
 
 @pytest.mark.parametrize("setup", SETUPS.values(), ids=SETUPS)
@@ -35,53 +34,9 @@ def test_first_ratio_is_one_and_values_are_the_stored_ones(setup: dict[str, Any]
             assert value <= 1e-5
 
 
-def swap_segments(rollout: Rollout, change: Callable[[tuple[Segment, ...]], Any]) -> Rollout:
-    return replace(rollout, segments=tuple(change(rollout.segments)))
-
-
-def zeroed(rollout: Rollout, net: ActorCritic) -> Rollout:
-    # P1: memory zeroed at every sequence start
-    zero = [replace(s, memory=torch.zeros_like(s.memory)) for s in rollout.segments]
-    return swap_segments(rollout, lambda _: zero)
-
-
-def never_reset(rollout: Rollout, net: ActorCritic) -> Rollout:
-    # P2: an episode begins with the memory the one before it ended with
-    found = [rollout.segments[0]]
-    for segment in rollout.segments[1:]:
-        with torch.no_grad():
-            _, memory = net.trunk(found[-1].rows, found[-1].memory)
-        found.append(replace(segment, memory=memory))
-    return swap_segments(rollout, lambda _: found)
-
-
-def reset_late(rollout: Rollout, net: ActorCritic) -> Rollout:
-    # P3: start flags shifted by one: the first bar of an episode is run with the old memory
-    first, second, *rest = rollout.segments
-    longer = replace(first, rows=torch.cat([first.rows, second.rows[:1]]))
-    shorter = replace(second, rows=second.rows[1:])
-    return swap_segments(rollout, lambda _: [longer, shorter, *rest])
-
-
-def reshaped(rollout: Rollout, net: ActorCritic) -> Rollout:
-    # P4: (books, steps) read as (steps, books)
-    def wrong(rows: Tensor) -> Tensor:
-        return rows.transpose(0, 1).reshape(rows.shape)
-
-    found = [replace(s, rows=wrong(s.rows)) for s in rollout.segments]
-    return swap_segments(rollout, lambda _: found)
-
-
-def other_books(rollout: Rollout, net: ActorCritic) -> Rollout:
-    # the book part of another book
-    return replace(rollout, book=rollout.book.roll(1, dims=1))
-
-
 @pytest.mark.parametrize("rule", ON_POLICY)
-@pytest.mark.parametrize("bug", [zeroed, never_reset, reset_late, reshaped, other_books])
-def test_planted_memory_bugs_move_the_first_ratio(
-    bug: Callable[[Rollout, ActorCritic], Rollout], rule: str
-) -> None:
+@pytest.mark.parametrize("bug", BUGS)
+def test_planted_memory_bugs_move_the_first_ratio(bug: Bug, rule: str) -> None:
     parts = Parts()
     parts.collector.collect(EPISODE // 2)
     rollout = parts.collector.collect(STEPS)
