@@ -2,6 +2,7 @@
 
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ from agents.train import train
 from engine.checkpoint import TrainedOn
 from engine.policy import BUY, HOLD, SELL, ActionSpace, Wish, decode
 from engine.settings import AgentSettings
-from engine.settings_learners import PPOSettings
 from engine.settings_reward import RewardSettings
 from engine.settings_training import TrainSettings
 from engine.step import StepPolicy
@@ -21,16 +21,14 @@ from tests.learning.echo import OPTIMUM, echo_bars, echo_env, echo_spec
 FRESH_SEED = 1_000_003
 
 
-def settings(updates: int, seed: int) -> TrainSettings:
-    # The hyperparameters of the measured reference: 64 paths x 128 steps an update.
-    return TrainSettings(
-        seed=seed,
-        updates=updates,
-        rollout_steps=128,
-        learning_rate=3e-3,
-        gamma=0.9,
-        ppo=PPOSettings(gae_lambda=0.9, entropy_weight=0.003),
-        validate_every=updates,
+def settings(updates: int, seed: int, **other: Any) -> TrainSettings:
+    # The hyperparameters of the measured reference: 64 paths x 128 steps an update of PPO.
+    rule = {"rollout_steps": 128, "ppo": {"gae_lambda": 0.9, "entropy_weight": 0.003}}
+    if other.get("algorithm") == "a2c":
+        rule = {"rollout_steps": 32, "a2c": {"entropy_weight": 0.003}}
+    plain = {"seed": seed, "updates": updates, "validate_every": updates}
+    return TrainSettings.model_validate(
+        {"learning_rate": 3e-3, "gamma": 0.9, **plain, **rule, **other}
     )
 
 
@@ -40,7 +38,9 @@ def on_fresh_bars(k: int, policy: StepPolicy) -> float:
     return float(step_returns(play(env)).mean())
 
 
-def trained_score(k: int, memory: str, updates: int, folder: Path, seed: int = 0) -> float:
+def trained_score(
+    k: int, memory: str, updates: int, folder: Path, seed: int = 0, **other: Any
+) -> float:
     agent = AgentSettings.model_validate(
         {
             "memory": memory,
@@ -60,7 +60,7 @@ def trained_score(k: int, memory: str, updates: int, folder: Path, seed: int = 0
     done = train(
         env,
         describe(env.spec, agent, trained_on, seed),
-        settings(updates, seed),
+        settings(updates, seed, **other),
         RewardSettings(kind="step_return"),
         folder,
         validate=lambda policy: on_fresh_bars(k, policy),
@@ -110,6 +110,21 @@ def test_echo_1_is_learned_to_95_percent(tmp_path: Path) -> None:
 @pytest.mark.parametrize("memory", ["carry", "window(4)"])
 def test_echo_2_is_learned_to_95_percent(tmp_path: Path, memory: str) -> None:
     assert trained_score(2, memory, 50, tmp_path) >= 0.95 * OPTIMUM
+
+
+@pytest.mark.parametrize(("k", "updates"), [(1, 40), (2, 90)])
+def test_a2c_learns_echo_to_95_percent(tmp_path: Path, k: int, updates: int) -> None:
+    # A quarter of the bars an update: 90 rollouts of A2C are fewer bars than 30 of PPO.
+    assert trained_score(k, "carry", updates, tmp_path, algorithm="a2c") >= 0.95 * OPTIMUM
+
+
+@pytest.mark.slow
+def test_echo_5_is_learned_past_where_ppo_used_to_stop(tmp_path: Path) -> None:
+    # With an entropy weight of 0.003 all seeds tried stop at 70-90 %: they remember every coin and no
+    # longer try to turn for a single day. A weight of 0.1 that fades keeps them trying until they know
+    # (this seed 99 %, another 94 %).
+    own = {"gae_lambda": 0.9, "entropy_weight": 0.1, "entropy_weight_end": 0.0}
+    assert trained_score(5, "carry", 80, tmp_path, ppo=own) >= 0.92 * OPTIMUM
 
 
 def test_without_memory_echo_2_earns_nothing(tmp_path: Path) -> None:
