@@ -28,7 +28,8 @@ class Trunk(nn.Module):
         self.lstm = cells.lstm_of(self.encoder.width, network)
         normed = network.layer_norm == "outputs"
         self.norm = nn.LayerNorm(self.hidden) if normed else nn.Identity()
-        self.attention = Attention(self.hidden, network) if network.attention else None
+        last = network.attention
+        self.attention = Attention(self.hidden, last, network) if last else None
         # A way around the last layer makes its output more than h: then it must be kept as well.
         self.kept = network.attention or int(network.lstm_residual)
         self.out_width = 2 * self.hidden if self.attention else self.hidden
@@ -55,7 +56,7 @@ class Trunk(nn.Module):
         marked = torch.cat([outs, torch.ones_like(outs[..., :1])], -1)
         past = history.joined(memory[:, self.state_width :], marked)
         after = torch.cat([self.pack(state), history.last(past, self.kept, counts)], -1)
-        return self._seen(history.unfolded(past, self.kept)), after
+        return self._seen(past, len(outs)), after
 
     def held(self, memory: Tensor) -> Tensor:
         """Return the output (R, out_width) that was current when `memory` was made."""
@@ -63,7 +64,7 @@ class Trunk(nn.Module):
             out: Tensor = self.norm(self.unpack(memory)[0][-1])
             return out
         rows = memory[:, self.state_width :].reshape(-1, self.kept, self.hidden + 1)
-        return self._seen(rows.transpose(0, 1))
+        return self._seen(rows.transpose(0, 1), 1)[0]
 
     def pack(self, state: tuple[Tensor, Tensor]) -> Tensor:
         """Return (h, c), each (layers, R, H), as one flat state (R, 2 x layers x H)."""
@@ -75,7 +76,6 @@ class Trunk(nn.Module):
         both = both.transpose(0, 1)
         return both[: self.layers].contiguous(), both[self.layers :].contiguous()
 
-    def _seen(self, past: Tensor) -> Tensor:
-        # (K, ..., H + 1): outputs with their marks, to what the heads see.
-        outs, known = past[..., :-1], past[..., -1] > 0.5
-        return outs[-1] if self.attention is None else self.attention(outs, known)
+    def _seen(self, past: Tensor, steps: int) -> Tensor:
+        # (L, R, H + 1), outputs with their marks, to what the heads see of the last steps.
+        return past[-steps:, :, :-1] if self.attention is None else self.attention(past, steps)

@@ -152,8 +152,8 @@ def test_heads_have_the_activation_and_widths_asked_for() -> None:
     assert isinstance(head(7, 3, 0.01, NetworkSettings())[1], nn.ReLU)
 
 
-def attention_of(weight: list[list[float]]) -> Attention:
-    attention = Attention(len(weight), NetworkSettings())
+def attention_of(weight: list[list[float]], size: int) -> Attention:
+    attention = Attention(len(weight), size, NetworkSettings())
     with torch.no_grad():
         attention.score.weight.copy_(torch.tensor(weight))
     return attention
@@ -161,22 +161,32 @@ def attention_of(weight: list[list[float]]) -> Attention:
 
 def test_attention_worked_out_by_hand() -> None:
     # H = 1, W = 2: outputs 1, -1, 0.5; scores 2 x 0.5 x h = 1, -1, 0.5
-    past = torch.tensor([1.0, -1.0, 0.5])[:, None, None]
+    # the 9 is a fourth, older one and out of reach; the last column marks what was seen
+    past = torch.tensor([[9.0, 1.0], [1.0, 1.0], [-1.0, 1.0], [0.5, 1.0]])[:, None]
     with torch.no_grad():
-        found = attention_of([[2.0]])(past, torch.ones(3, 1, dtype=torch.bool))
+        found = attention_of([[2.0]], 3)(past, 1)
     e = [math.exp(1.0), math.exp(-1.0), math.exp(0.5)]
     context = (e[0] - e[1] + 0.5 * e[2]) / sum(e)
     assert found.flatten().tolist() == pytest.approx([0.5, context], abs=1e-6)
 
 
 def test_attention_gives_what_was_never_seen_no_weight() -> None:
-    past = torch.tensor([[1e6], [-1.0], [0.5]])[:, None]
-    known = torch.tensor([False, True, True])[:, None]
-    attention = attention_of([[2.0]])
+    past = torch.tensor([[1e6, 0.0], [-1.0, 1.0], [0.5, 1.0]])[:, None]
+    attention = attention_of([[2.0]], 3)
     with torch.no_grad():
-        assert torch.equal(attention(past, known), attention(past[1:], known[1:]))
-        nothing = attention(past * 0, known & False)
-    assert nothing.tolist() == [[0.0, 0.0]]
+        assert torch.allclose(attention(past, 1), attention(past[1:], 1))
+        nothing = attention(past * 0, 1)
+    assert nothing.tolist() == [[[0.0, 0.0]]]
+
+
+@torch.no_grad()
+def test_attention_over_a_long_sequence_is_that_over_its_parts() -> None:
+    # looked from in blocks of 128 bars; the parts cut across them
+    attention = Attention(4, 5, NetworkSettings()).double()
+    past = torch.randn(405, 2, 5).double()
+    whole = attention(past, 400)
+    parts = [attention(past[at : at + 105], 100) for at in range(0, 400, 100)]
+    assert (whole - torch.cat(parts)).abs().max() < 1e-12
 
 
 @torch.no_grad()

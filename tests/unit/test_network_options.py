@@ -182,8 +182,8 @@ class OverAllTime(nn.Module):
         super().__init__()
         self.score = attention.score
 
-    def forward(self, past: Tensor, known: Tensor) -> Tensor:
-        now = past[-1]  # (S, R, H)
+    def forward(self, history: Tensor, steps: int) -> Tensor:
+        now = history[-steps:, :, :-1]
         scores = torch.einsum("srh,trh->srt", self.score(now), now)
         return torch.cat([now, torch.einsum("srt,trh->srh", scores.softmax(-1), now)], -1)
 
