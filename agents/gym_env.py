@@ -15,11 +15,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from agents.env import BookEnv, StepResult
-from engine.observation import Observation
+from engine.errors import UsageError
+from engine.observation import LIMIT, Observation
 from engine.policy import decode
 
 Reward = Callable[[np.ndarray, np.ndarray], np.ndarray]
-BOOK_CLIP = 10.0
 
 
 def step_return(before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -36,7 +36,7 @@ def spaces(env: BookEnv) -> tuple[gym.Space[Any], gym.Space[Any]]:
         "market": gym.spaces.Box(-clip, clip, (symbols, features), np.float32)
     }
     if inputs:
-        parts["book"] = gym.spaces.Box(-BOOK_CLIP, BOOK_CLIP, (symbols, inputs), np.float32)
+        parts["book"] = gym.spaces.Box(-LIMIT, LIMIT, (symbols, inputs), np.float32)
     action: gym.Space[Any] = gym.spaces.Box(-1.0, 1.0, (symbols,), np.float32)
     choices = len(env.spec.action.names)
     if choices:
@@ -52,7 +52,7 @@ class MarketEnv(gym.Env[dict[str, np.ndarray], Any]):
 
     def __init__(self, env: BookEnv, reward: Reward = step_return) -> None:
         if env.shape[0] != 1:
-            raise ValueError(f"MarketEnv needs one book, found {env.shape[0]}; use MarketVectorEnv")
+            raise UsageError(f"MarketEnv needs one book, found {env.shape[0]}; use MarketVectorEnv")
         self.books, self.reward = env, reward
         self.observation_space, self.action_space = spaces(env)
 

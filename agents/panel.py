@@ -46,8 +46,7 @@ class Panel:
         )
         for n in range(symbols):
             compact[n, : rank[-1, n]] = market[fresh[:, n], n]
-        ended = bars.sessions[:, None] > bars.ended[None, :]  # NaT compares false
-        return cls(bars, market, fresh, rank, compact, ended)
+        return cls(bars, market, fresh, rank, compact, bars.has_ended())
 
     @cached_property
     def growth(self) -> np.ndarray:

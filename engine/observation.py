@@ -141,13 +141,16 @@ def book_part(book: BookView, sleeve: np.ndarray, names: tuple[str, ...]) -> np.
 
 
 def _position(book: BookView, sleeve: np.ndarray) -> np.ndarray:
-    return _over(book.value(), sleeve)
+    # At most full: beside others in one account a kept position may outgrow its sleeve, which a
+    # book of one symbol never shows in training.
+    return np.clip(_over(book.value(), sleeve), -1.0, 1.0)
 
 
 def _unrealised(book: BookView, sleeve: np.ndarray) -> np.ndarray:
     # Return on the average entry price: a short gains when the price falls.
     change = _over(book.mark - book.basis, book.basis)
-    return np.where(book.mark > 0, np.sign(book.qty) * change, 0.0)
+    signed = np.where(book.mark > 0, np.sign(book.qty) * change, 0.0)
+    return np.clip(signed, -1.0, 1.0)  # a position kept for years is no stranger than one doubled
 
 
 def _cash(book: BookView, sleeve: np.ndarray) -> np.ndarray:
@@ -166,8 +169,8 @@ def _over(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 BOOK_INPUTS: dict[str, Callable[[BookView, np.ndarray], np.ndarray]] = {
-    "position": _position,  # value held / sleeve
-    "unrealised": _unrealised,  # return on the average entry price, 0 if flat
+    "position": _position,  # value held / sleeve, at most 1 on both sides
+    "unrealised": _unrealised,  # return on the average entry price, within 1; 0 if flat
     "cash": _cash,  # cash / equity
     "bars_since_trade": _bars_since_trade,  # bars since the last fill / 20, at most 1; 1 if never
 }

@@ -13,6 +13,7 @@ from engine.report.formats import plain_name
 
 FEW_TRIPS = 30  # below this a hit rate is an anecdote
 DISGUISE = 0.98  # correlation above which a curve is its benchmark
+INVESTED = 0.9  # mean exposure below which a benchmark did not hold what it should
 STILL = 0.1  # turnover per year below which nothing was traded
 
 
@@ -86,9 +87,21 @@ def _did(run: Run) -> Iterator[Caution]:
             f"close, ${item['price']:,.2f}, on {item['session']}. Whether anybody would have paid "
             "that is not known."
         )
+    yield from _benchmark(run)
     count = len(run.refusals["session"])
     if count:
         yield Caution(f"{count:,} orders or wishes were refused or cut; the page lists each.")
+
+
+def _benchmark(run: Run) -> Iterator[Caution]:
+    # Limits, or symbols listed late, may keep buying and holding from ever holding everything.
+    name = run.metrics.get("conventions", {}).get("benchmark", "")
+    exposed = run.metrics.get("baselines", {}).get(name, {}).get("gross_exposure")
+    if exposed is not None and exposed < INVESTED:
+        yield Caution(
+            f"{plain_name(name)}, the benchmark, was only {exposed:.0%} invested: limits, late "
+            "listings or the allocation kept it out of the market. Compare with care."
+        )
 
 
 def _proves(run: Run) -> Iterator[Caution]:

@@ -79,7 +79,7 @@ def baseline_trader(settings: Settings, name: str, bars: Bars, turnover: float) 
         sizing=settings.sizing,
         costs=settings.costs,
         venue=settings.venue,
-        allocation=baseline.allocation,
+        allocation=settings.backtest.allocation or baseline.allocation,
     )
     return Trader(spec, baseline.policy, len(bars.symbols))
 

@@ -19,7 +19,7 @@ from engine.trader import Trader, TraderSpec
 from engine.venue import Outcome, SimVenue
 
 CHANGES = ("cut", "noise", "scramble")
-BATCH = 120  # changed markets stepped side by side
+ROWS = 480  # rows (changed markets x symbols) stepped side by side
 History = Callable[[Bars], tuple[np.ndarray, np.ndarray]]
 Fit = Callable[[np.ndarray, np.ndarray], Scaler]
 
@@ -95,15 +95,16 @@ def check_lookahead(
     base = pipeline.history(bars)
     leaks: list[Leak] = []
     compared = 0
-    for start in range(0, len(cases), BATCH):
-        batch = cases[start : start + BATCH]
+    size = max(ROWS // len(bars.symbols), len(CHANGES))
+    for start in range(0, len(cases), size):
+        batch = cases[start : start + size]
         changed = [_changed(bars, t, change, generator) for t, change in batch]
         seen = [pipeline.history(item) for item in changed]
         leaks += _feature_leaks(bars, base, seen, batch)
         found, steps = _decision_leaks(pipeline, bars, base, changed, seen, batch, first)
         leaks += found
         compared += steps
-        progress(min(start + BATCH, len(cases)), f"{len(leaks)} leaks")
+        progress(min(start + size, len(cases)), f"{len(leaks)} leaks")
     return LookaheadResult(len(chosen), len(cases), compared, tuple(leaks))
 
 

@@ -1,11 +1,12 @@
-"""Look-ahead where whole runs are needed: in the Backtrader strategy, between segments, in a network."""
+"""Look-ahead where whole runs are needed: the strategy, segments, a network; and units of features."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from engine.bars import Bars
+from engine.bars import VOLUME, Bars
 from engine.errors import CheckError, TradingError
 from engine.policy import Policy
 from engine.run.backtest import through_backtrader
@@ -30,7 +31,26 @@ def check_runs(
         except CheckError:
             day = str(bars.sessions[first])
             found.append(Leak(SEGMENTS, "lived before", day, day, "all"))
-    return tuple(found)
+    return (*found, *check_units(pipeline, bars))
+
+
+def check_units(pipeline: Pipeline, bars: Bars, factor: float = 7.0) -> tuple[Leak, ...]:
+    """Quote every price in another unit: no feature may move by more than 1e-9.
+
+    A price level smuggles the future in as soon as prices are adjusted by later events.
+    """
+    ohlcv = bars.ohlcv.copy()
+    ohlcv[..., :VOLUME] *= factor
+    other = replace(bars, ohlcv=ohlcv, dividend=bars.dividend * factor)
+    (rows, ready), (quoted, _) = pipeline.history(bars), pipeline.history(other)
+    moved = (np.abs(quoted - rows) > 1e-9 * (1.0 + np.abs(rows))).any(axis=-1) & ready
+    where = np.argwhere(moved)
+    if not len(where):
+        return ()
+    at, symbol = where[0]
+    return (
+        Leak("units", f"x {factor:g}", "the start", str(bars.sessions[at]), bars.symbols[symbol]),
+    )
 
 
 def check_network(checkpoint: Path, steps: int = 40) -> tuple[Leak, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.bars import Bars
+from engine.bars import CLOSE, Bars
 from engine.errors import CheckError
 from engine.features import FeatureSet
 from engine.observation import Observation, Scaler
@@ -24,6 +24,7 @@ from engine.run.lookahead_strategy import (
     check_runs,
     check_segment_start,
     check_strategy,
+    check_units,
 )
 from engine.run.pipelines import fit_on
 from engine.trader import Trader, TraderSpec
@@ -215,6 +216,17 @@ def test_policy_with_a_clock_of_its_own_is_no_excuse_for_different_bits(bars):
     assert not check(bars, pipeline, dates=5).clean
     found = {leak.output for leak in check_runs(pipeline, bars, FIRST, LAST, 1e5)}
     assert {SEGMENTS, "memory"} <= found
+
+
+def test_feature_that_is_a_price_is_found_by_its_unit(bars):
+    def price(seen: Bars) -> tuple[np.ndarray, np.ndarray]:
+        return np.where(seen.traded, seen.ohlcv[..., CLOSE], np.nan)[..., None], seen.traded
+
+    pipeline = with_history(price, bars)
+    assert check(bars, pipeline, dates=10).clean  # no bar of the future moves it
+    assert [leak.output for leak in check_units(pipeline, bars)] == ["units"]
+    clean = standard(spec_for(FeatureSet(CLEAN), len(CLEAN)), Follower(), None, 0, 1e5, 3)
+    assert check_units(clean, bars) == ()
 
 
 def test_whole_runs_of_a_clean_pipeline_raise_no_alarm(bars):

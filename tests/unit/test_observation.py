@@ -141,8 +141,8 @@ def test_book_part_is_what_is_held_in_sleeves():
     held = book([500], [[10, -5]], [[50, 25]], [[60, 20]], [[5, 0]])
     found = book_part(held, np.full((1, 2), 500.0), INPUTS)
     assert found.dtype == np.float32
-    # position 600/500; up 20 %; cash 500/1000; 5 of 20 bars
-    assert found[0, 0] == pytest.approx([1.2, 0.2, 0.5, 0.25])
+    # position 600/500, shown as full; up 20 %; cash 500/1000; 5 of 20 bars
+    assert found[0, 0] == pytest.approx([1.0, 0.2, 0.5, 0.25])
     # short 100/500; sold at 25, now 20: 20 % gained; traded this bar
     assert found[0, 1] == pytest.approx([-0.2, 0.2, 0.5, 0.0])
 
@@ -169,7 +169,10 @@ def test_ruined_book_gives_finite_inputs():
 def test_book_inputs_are_cut_at_the_limit():
     wide = book([1e9], [[1e9]], [[1e-9]], [[1.0]], [[1]])
     found = book_part(wide, np.ones((1, 1)), ("position", "unrealised"))
-    assert found.tolist() == [[[LIMIT, LIMIT]]]
+    assert found.tolist() == [[[1.0, 1.0]]]
+    # Owing twice the equity: 1e9 short shares against cash of 1.01e9.
+    owing = book([1.01e9], [[-1e9]], [[1.0]], [[1.0]], [[1]])
+    assert book_part(owing, np.ones((1, 1)), ("position", "cash")).tolist() == [[[-1.0, LIMIT]]]
 
 
 def test_book_part_may_be_empty():
