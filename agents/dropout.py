@@ -1,7 +1,8 @@
 """Dropout with one mask for a whole sequence, drawn once and kept beside it.
 
 The same mask plays the sequence and scores it again in the update, so that nothing but the weights
-can move a probability between the two. Greedy play and deployment drop nothing.
+can move a probability between the two. Greedy play and deployment drop nothing, nor does the critic's
+own path; only layers that it shares with the policy are thinned for both.
 Source: one mask for all steps, Gal & Ghahramani, arXiv:1512.05287.
 """
 
