@@ -191,28 +191,30 @@ class _Run:
         last = self.update == self.settings.updates
         if validated or last:
             row |= self._validate()
+        if (validated or last) and (new := self._unheard([*self.log.rows, row])):
+            row["warnings"] = new
         self.log.add(row)
+        for text in row.get("warnings", ()):
+            warn(text)
         self.course.after(self.update, row.get("validation_score"))
         if validated or last:
-            self._tell(warn)
             self.writer.save(
                 self.folder / LAST, self._record(row["validation_score"]), self._state()
             )
         return row
 
-    def warnings(self) -> list[str]:
-        """Return what the lines so far warn of."""
+    def warnings(self, rows: list[Row]) -> list[str]:
+        """Return what lines of this training warn of."""
         space = self.info.action
         names = () if space.kind == "continuous" else tuple(space.names)
-        return warnings(self.log.rows, self.settings.updates, names)
+        return warnings(rows, self.settings.updates, names)
 
-    def _tell(self, warn: Callable[[str], None]) -> None:
+    def _unheard(self, rows: list[Row]) -> list[str]:
         # Once each: the numbers inside move from validation to validation.
-        for text in self.warnings():
-            about = re.split(r"[\d(]", text)[0]
-            if about not in self.told:
-                self.told.add(about)
-                warn(text)
+        found = {re.split(r"[\d(]", text)[0]: text for text in self.warnings(rows)}
+        new = [text for about, text in found.items() if about not in self.told]
+        self.told |= found.keys()
+        return new
 
     def finish(self, interrupted: bool) -> Trained:
         # Stopped before the first validation: the weights of now are the best there is.
@@ -223,7 +225,7 @@ class _Run:
         stopped = None
         if not interrupted and self.update < self.settings.updates:
             stopped = f"no better validation score in {self.settings.patience} validations"
-        found = tuple(self.warnings())
+        found = tuple(self.warnings(self.log.rows))
         return Trained(best, read(best).validation_score, self.update, interrupted, stopped, found)
 
     def restore(self) -> None:
@@ -248,7 +250,7 @@ class _Run:
         torch.set_rng_state(torch.from_numpy(np.array(state["torch"])))
         self.learner.restore(state["learner"])
         self.log.back_to(self.update)
-        self._tell(lambda text: None)
+        self._unheard(self.log.rows)
 
     def _validate(self) -> Row:
         record = self._record(None)

@@ -82,11 +82,27 @@ def demo(overrides: Overrides = None, json: Json = False) -> None:
 
 
 @app.command()
-def train(config: Config, overrides: Overrides = None, json: Json = False) -> None:
+def train(
+    config: Annotated[
+        str | None, typer.Argument(help="Settings file, or a name in configs/; not with --resume.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="How many seeds, side by side, from train.seed on.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with a run folder, even a killed one.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu or cuda; short for --set train.device=...")
+    ] = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
     """Train an agent; the best checkpoint by validation score is kept in the run folder."""
     from engine.run.commands import run_train
 
-    _finish(run_train(config, tuple(overrides or ()), json), json)
+    chosen = (*(overrides or ()), *([f"train.device={device}"] if device else ()))
+    _finish(run_train(config, chosen, json, seeds, resume), json)
 
 
 @app.command()

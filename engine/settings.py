@@ -4,6 +4,7 @@ Defaults live here or in the room they belong to, once. Files in configs/ say on
 """
 
 import difflib
+import json
 import tomllib
 from datetime import date
 from pathlib import Path
@@ -157,11 +158,13 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Settings:
     Raises: SettingsError naming the file, the key, what was found and what to do.
     """
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        tree = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except FileNotFoundError as error:
         raise SettingsError(f"{path}: no such settings file; see configs/ for examples") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise SettingsError(f"{path}: cannot be read as TOML: {error}") from error
+    except (ValueError, OSError) as error:  # of TOML, of JSON (a run folder's settings), of text
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        raise SettingsError(f"{path}: cannot be read as {kind}: {error}") from error
     for override in overrides:
         _apply(tree, override)
     return build(tree, str(path))

@@ -4,10 +4,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from engine.errors import UsageError
 from engine.report.folder import RunFolder
 from engine.run.build import bars_of, dates, find_settings, new_run_folder
 from engine.run.console import echo, progress, say
 from engine.run.evaluation import deployed, evaluate
+from engine.run.training import seed_folders
 from engine.settings import Settings
 from engine.settings_text import as_toml
 
@@ -26,14 +28,32 @@ def run_demo(overrides: tuple[str, ...], as_json: bool) -> Result:
     return trained | result
 
 
-def run_train(config: str, overrides: tuple[str, ...], as_json: bool) -> Result:
-    """Train an agent; print where the best checkpoint is."""
-    settings = find_settings(config, overrides)
-    trained = _train(settings, new_run_folder(settings))
+def run_train(
+    config: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    seeds: int | None = None,
+    resume: Path | None = None,
+) -> Result:
+    """Train an agent, or one for each of several seeds; print where the best checkpoint is."""
+    if config is None and resume is None:
+        raise UsageError("train: expected a settings file, or --resume RUN; see configs/")
+    settings = find_settings(config or str(Path(str(resume)) / "settings.json"), overrides)
+    folder = resume or new_run_folder(settings)
+    begun = len(seed_folders(folder))
+    if resume and seeds and seeds < begun:
+        raise UsageError(
+            f"--seeds {seeds}: {folder} has {begun} seeds already; ask for as many or more"
+        )
+    if (seeds or begun) > 1:
+        return _train_seeds(settings, folder, seeds or begun, resume is not None, as_json)
+    trained = _train(settings, folder, resume is not None)
     if not as_json:
         score = trained["validation_score"]
         told = "not validated yet" if score is None else f"validation score {score:.3f}"
         echo(f"best checkpoint {trained['checkpoint']} ({told})")
+        for text in trained["warnings"]:
+            echo(f"! {text}")
     return trained
 
 
@@ -130,12 +150,26 @@ def show_config(config: str, overrides: tuple[str, ...], as_json: bool) -> Resul
     return settings.model_dump(mode="json")
 
 
-def _train(settings: Settings, folder: Path) -> Result:
+def _train(settings: Settings, folder: Path, resume: bool = False) -> Result:
     from engine.run.training import train_run
 
     say(f"run folder {folder}")
-    trained = train_run(settings, folder)
+    trained = train_run(settings, folder, resume)
     return trained | {"exit_code": 1} if trained["interrupted"] else trained
+
+
+def _train_seeds(
+    settings: Settings, folder: Path, seeds: int, resume: bool, as_json: bool
+) -> Result:
+    from engine.run.seeds import table_of, train_seeds
+
+    say(f"run folder {folder}")
+    summary = train_seeds(settings, folder, seeds, resume)
+    if not as_json:
+        for line in table_of(summary):
+            echo(line)
+    failed = summary["interrupted"] or any(row["error"] for row in summary["seeds"])
+    return summary | {"exit_code": 1} if failed else summary
 
 
 def _backtest(settings: Settings, checkpoint: Path | None, folder: Path, as_json: bool) -> Result:

@@ -30,10 +30,12 @@ def progress(title: str, total: int) -> Iterator[Progress]:
         with _bar(title, total) as show:
             yield show
         return
-    every = max(total // 10, 1)
+    every, told = max(total // 10, 1), 0
 
     def line(done: int, text: str) -> None:
-        if done % every == 0 or done == total:
+        nonlocal told
+        if done // every > told // every or done == total > told:
+            told = done
             say(f"{title} {done}/{total} {text}")
 
     yield line

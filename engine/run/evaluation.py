@@ -18,6 +18,7 @@ from engine.run.build import dates, spec_of
 from engine.run.console import progress
 from engine.run.outputs import write_run
 from engine.run.record import Recorder
+from engine.run.training import training_warnings
 from engine.settings import Settings
 from engine.trader import Trader, TraderSpec
 
@@ -46,6 +47,7 @@ def evaluate(
     trader = _trader(settings, bars, checkpoint)
     summary = _summary(settings, checkpoint)
     summary["warnings"] += _dates_known(checkpoint, bars, first)
+    summary["warnings"] += training_warnings(checkpoint) if checkpoint else []
     baselines: dict[str, Recorder] = {}
     interrupted = False
     with Journal(folder.path / "journal.sqlite") as journal:

@@ -1,104 +1,216 @@
 """Training: settings in, a run folder with the best checkpoint out."""
 
+import json
+import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engine.bars import Bars
 from engine.checkpoint import TrainedOn
-from engine.errors import DataError
-from engine.measures import NotComputable, returns_of, sharpe
+from engine.errors import CheckpointError, DataError
 from engine.report.folder import RunFolder
-from engine.run.backtest import new_venue
 from engine.run.build import bars_of, dates, new_spec
 from engine.run.console import progress, say
 from engine.run.outputs import describe_data, versions
-from engine.run.replay import replay
+from engine.run.validation import validator
 from engine.settings import Settings
-from engine.step import StepPolicy
-from engine.trader import Trader, TraderSpec
+from engine.settings_course import StageSettings
+from engine.trader import TraderSpec
+
+if TYPE_CHECKING:
+    from agents.curriculum import Curriculum
+
+TRAINING = "training"  # the part of a run folder that a training writes
+# What a resumed training may change: how long, how closely watched, on how many cores.
+FREE = {"updates", "patience", "workers", "tensorboard", "watch_training"}
+PARTS = ("data", "split", "observation", "agent", "limits", "sizing", "costs", "venue", "train")
 
 
-def train_run(settings: Settings, folder: Path) -> dict[str, Any]:
-    """Train one agent; return its checkpoint, score and steps.
+def train_run(
+    settings: Settings,
+    folder: Path,
+    resume: bool = False,
+    show: Callable[[int, str], None] | None = None,
+) -> dict[str, Any]:
+    """Train one agent; return its checkpoint, score and steps, as training/summary.json has them.
 
     Rows are drawn from the training dates only; the checkpoint is chosen on the validation dates.
+    `show` takes the place of the progress on stderr.
     """
     from agents.checkpoint import describe
-    from agents.env import BookEnv, BookPlan
-    from agents.panel import Panel
+    from agents.curriculum import stages_of
     from agents.train import train
 
+    if resume:
+        require_same(settings, folder)
     bars = bars_of(settings)
-    first, last = dates(bars, settings, "train")
+    _, last = dates(bars, settings, "train")
     _require_order(bars, settings, last)
     single = settings.train.book_kind == "single"
     share = settings.backtest.allocation or 1.0 / len(bars.symbols)
     spec = new_spec(settings, bars, 1.0 if single else share)
-    plan = BookPlan(
-        books=settings.train.books,
-        kind=settings.train.book_kind,
-        episode_steps=settings.train.episode_steps,
-        starts=settings.train.starts,
-        cash=settings.backtest.cash,
-    )
-    panel = Panel.of(bars, spec.features, spec.scaler)
-    generator = np.random.default_rng(settings.train.seed)
-    env = BookEnv(panel, spec, plan, generator, first, last)
     info = describe(spec, settings.agent, _trained_on(bars, last), settings.train.seed)
     RunFolder(folder).write(
         settings=settings.model_dump(mode="json"), versions=versions(), data=describe_data(bars)
     )
-    with progress("training", settings.train.updates) as show:
+    line = _Line(settings.train.updates)
+    with progress("training", settings.train.updates) as bar:
         done = train(
-            env,
+            _course(settings, bars, spec),
             info,
             settings.train,
             settings.agent.reward,
-            folder / "training",
+            folder / TRAINING,
             validator(settings, bars, spec, share),
-            lambda row: show(row["update"], _line(row)),
+            lambda row: (show or bar)(row["update"], line.of(row)),
+            resume,
+            say if show is None else lambda text: None,
         )
-    if done.interrupted:
-        say(f"stopped after {done.updates} updates; the best checkpoint is {done.best}")
-    return {
+    if show is None and (done.interrupted or done.stopped):
+        say(f"stopped after {done.updates} updates{': ' + done.stopped if done.stopped else ''}; ")
+        say(f"the best checkpoint is {done.best}")
+    summary = {
         "run": str(folder),
         "checkpoint": str(done.best),
+        "rule": f"best by validation {settings.train.score}",
+        "seed": settings.train.seed,
         "validation_score": done.score,
         "updates": done.updates,
         "interrupted": done.interrupted,
+        "stopped": done.stopped,
+        "warnings": list(done.warnings),
+        "stages": _passed(folder, stages_of(settings.train)),
     }
+    RunFolder(folder / TRAINING).write(summary=summary)
+    return summary
 
 
-def validator(
-    settings: Settings, bars: Bars, spec: TraderSpec, allocation: float
-) -> Callable[[StepPolicy], float]:
-    """Return the score of a deployed policy: its Sharpe ratio over the validation dates.
+def training_warnings(checkpoint: Path) -> list[str]:
+    """Return the warnings of the training that a checkpoint folder came from, where it stands there."""
+    path = checkpoint.parent / "summary.json"
+    if not path.is_file():
+        return []
+    return [f"In training: {text}" for text in json.loads(path.read_text())["warnings"]]
 
-    One cash account over all symbols, greedy, through the trader and venue of the backtest.
+
+def seed_folders(folder: Path) -> list[Path]:
+    """Return the folders of the seeds of a run, lowest first; none where it has one seed."""
+    return sorted(folder.glob("seed-*"), key=lambda path: int(path.name.removeprefix("seed-")))
+
+
+def require_same(settings: Settings, folder: Path) -> None:
+    """Refuse to resume with settings that would make it another training.
+
+    Raises: CheckpointError naming the first key that differs, or that nothing is there.
     """
-    from dataclasses import replace
+    path = folder / "settings.json"
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder}: expected the run folder of a training, found no settings.json; "
+            "name the folder that `barwise train` printed"
+        )
+    old, new = json.loads(path.read_text(encoding="utf-8")), settings.model_dump(mode="json")
+    for part in PARTS:
+        for key in sorted(old[part].keys() | new[part].keys()):
+            if part == "train" and key in FREE:
+                continue
+            if old[part].get(key) != new[part].get(key):
+                raise CheckpointError(
+                    f"{folder}: {part}.{key} was {old[part].get(key)}, found {new[part].get(key)}; "
+                    "resume with the settings it was started with, or start a new run"
+                )
 
-    first, last = dates(bars, settings, "validation")
-    seen = bars.between(None, bars.sessions[last])
-    deployed = replace(spec, allocation=allocation)
 
-    def score(policy: StepPolicy) -> float:
-        trader = Trader(deployed, policy, len(bars.symbols))
-        record = replay(trader, new_venue(settings, seen), seen, first, last)
-        return sharpe_of(record.arrays()["equity"])
+def _course(settings: Settings, bars: Bars, spec: TraderSpec) -> "Curriculum":
+    # One environment a stage, over the real panel or over real and made-up markets side by side.
+    from agents.augment import augmented
+    from agents.curriculum import Curriculum, part_of, stages_of
+    from agents.env import BookEnv, BookPlan
+    from agents.panel import Panel
 
-    return score
+    asked = settings.train
+    first, last = dates(bars, settings, "train")
+    generator = np.random.default_rng(asked.seed)
+    shares = {"real": 0.0, "bootstrap": 1.0, "mix": asked.augment.share}
+
+    @cache
+    def panel(is_real: bool) -> Panel:
+        joint = asked.book_kind == "portfolio"
+        found = bars if is_real else augmented(bars, first, last, asked.augment, joint, asked.seed)
+        return Panel.of(found, spec.features, spec.scaler)
+
+    def make(stage: StageSettings) -> BookEnv:
+        assert stage.episode_steps is not None
+        assert stage.market is not None
+        plan = BookPlan(
+            books=asked.books,
+            kind=asked.book_kind,
+            episode_steps=stage.episode_steps,
+            starts=asked.starts,
+            cash=settings.backtest.cash,
+            symbols=len(bars.symbols),
+            made_up=shares[stage.market],
+            regime=stage.volatility,
+        )
+        charged = replace(spec, costs=part_of(spec.costs, stage.costs))
+        return BookEnv(panel(stage.market == "real"), charged, plan, generator, first, last)
+
+    return Curriculum(stages_of(asked), make)
 
 
-def sharpe_of(equity: np.ndarray) -> float:
-    """Return the yearly Sharpe ratio of a curve; 0 where nothing moved, so that flat is average."""
-    try:
-        return sharpe(returns_of(equity), 252)
-    except NotComputable:
-        return 0.0
+def _passed(folder: Path, stages: tuple[StageSettings, ...]) -> list[dict[str, Any]]:
+    # Which stages were played, from which update to which; all there is to say of one is one line.
+    from agents.monitor import METRICS, read_rows
+
+    rows = read_rows(folder / TRAINING / METRICS)
+    found = []
+    for number, stage in enumerate(stages, start=1):
+        updates = [row["update"] for row in rows if row.get("stage", 1) == number]
+        if updates:
+            span = {"first_update": updates[0], "last_update": updates[-1]}
+            found.append({**stage.model_dump(mode="json"), **span})
+    return found
+
+
+class _Line:
+    # The words beside the progress bar; the last validation stays until the next one.
+    SHOWN = (
+        ("entropy", "entropy {:.2f}"),
+        ("kl", "KL {:.4f}"),
+        ("explained_variance", "explained {:.2f}"),
+        ("clip_fraction", "clipped {:.0%}"),
+        ("grad_norm", "gradient {:.2f}"),
+    )
+
+    def __init__(self, updates: int) -> None:
+        self.updates, self.validated = updates, ""
+        self.began: tuple[float, int] | None = None
+
+    def of(self, row: dict[str, Any]) -> str:
+        """Return one line about one update."""
+        if "validation_score" in row:
+            scores = (row["validation_score"], row["best_score"])
+            self.validated = "validation {:+.2f}, best {:+.2f}".format(*scores)
+        words = [f"stage {row['stage']}"] if "stage" in row else []
+        words += [f"{row['steps_per_s']:,.0f} steps/s", f"reward {row['reward']:+.3f}"]
+        words += [text.format(row[name]) for name, text in self.SHOWN if name in row]
+        return ", ".join(word for word in (*words, self.validated, self._left(row)) if word)
+
+    def _left(self, row: dict[str, Any]) -> str:
+        now, update = time.monotonic(), row["update"]
+        if self.began is None:
+            self.began = (now, update)
+            return ""
+        at, since = self.began
+        seconds = (now - at) / (update - since) * (self.updates - update)
+        minutes, rest = divmod(round(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02}:{rest:02} left"
 
 
 def _require_order(bars: Bars, settings: Settings, train_last: int) -> None:
@@ -120,10 +232,3 @@ def _trained_on(bars: Bars, last: int) -> TrainedOn:
         start=bars.sessions[0].item(),
         end=bars.sessions[last].item(),
     )
-
-
-def _line(row: dict[str, Any]) -> str:
-    text = f"reward {row['reward']:+.3f}, {row['steps_per_s']:,.0f} steps/s"
-    if "validation_score" in row:
-        text += f", validation {row['validation_score']:+.2f}, best {row['best_score']:+.2f}"
-    return text

@@ -233,6 +233,7 @@ def test_warnings_are_told_once_kept_in_the_result_and_told_no_more_after_a_resu
     done = run(tmp_path, updates=6, validate=lambda policy: seen, warn=told.append)
     assert done.warnings == ("Collapse: played greedily, the agent never trades.",)
     assert told == list(done.warnings)
+    assert [row["warnings"] for row in rows_of(tmp_path) if "warnings" in row] == [told]
     done = run(tmp_path, updates=8, validate=lambda policy: seen, warn=told.append, resume=True)
     assert len(done.warnings) == len(told) == 1
 

@@ -1,0 +1,91 @@
+"""Validation: the score of a policy in training, played greedily as it would be deployed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from engine.bars import Bars
+from engine.measures import (
+    NotComputable,
+    calmar,
+    correlation,
+    returns_of,
+    sharpe,
+    sortino,
+    total_return,
+)
+from engine.run.backtest import baseline_trader, new_venue
+from engine.run.build import dates
+from engine.run.record import Recorder
+from engine.run.replay import replay
+from engine.settings import Settings
+from engine.step import StepPolicy
+from engine.trader import Trader, TraderSpec
+
+YEAR = 252
+SCORES: dict[str, Callable[[np.ndarray], float]] = {
+    "sharpe": lambda equity: sharpe(returns_of(equity), YEAR),
+    "sortino": lambda equity: sortino(returns_of(equity), YEAR),
+    "calmar": lambda equity: calmar(equity, YEAR),
+    "total_return": lambda equity: total_return(returns_of(equity)),
+}
+Seen = dict[str, float]
+
+
+def score_of(equity: np.ndarray, name: str) -> float:
+    """Return a score of a curve; 0 where it is not defined, so that flat is average."""
+    try:
+        return SCORES[name](equity)
+    except NotComputable:
+        return 0.0
+
+
+def validator(
+    settings: Settings, bars: Bars, spec: TraderSpec, allocation: float
+) -> Callable[[StepPolicy], Seen]:
+    """Return what a deployed policy does on the validation dates: its score, and what to watch.
+
+    One cash account over all symbols, greedy, in dollars, through the trader and venue of the
+    backtest. With `train.watch_training` also its score on the last training dates, as many.
+    """
+    first, last = dates(bars, settings, "validation")
+    begin, end = dates(bars, settings, "train")
+    begin = max(begin, end - (last - first))
+    deployed = replace(spec, allocation=allocation)
+    holding = _play(
+        settings, bars, baseline_trader(settings, "buy_and_hold", bars, 0.0), first, last
+    )
+    name = settings.train.score
+
+    def watch(policy: StepPolicy) -> Seen:
+        def plays(start: int, stop: int) -> Recorder:
+            trader = Trader(deployed, policy, len(bars.symbols))
+            return _play(settings, bars, trader, start, stop)
+
+        record = plays(first, last)
+        seen = {
+            "validation_score": score_of(record.arrays()["equity"], name),
+            **_did(record, holding),
+        }
+        if settings.train.watch_training:
+            seen["training_score"] = score_of(plays(begin, end).arrays()["equity"], name)
+        return seen
+
+    return watch
+
+
+def _play(settings: Settings, bars: Bars, trader: Trader, first: int, last: int) -> Recorder:
+    seen = bars.between(None, bars.sessions[last])
+    return replay(trader, new_venue(settings, seen), seen, first, last)
+
+
+def _did(record: Recorder, holding: Recorder) -> Seen:
+    rows = record.arrays()
+    seen: Seen = {"validation_trades": int((rows["filled"] != 0).sum())}
+    try:
+        own, other = returns_of(rows["equity"]), returns_of(holding.arrays()["equity"])
+        seen["validation_like_holding"] = correlation(own, other)
+    except NotComputable:
+        pass
+    return seen
