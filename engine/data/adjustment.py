@@ -47,6 +47,7 @@ def of_table(table: Table, basis: PriceBasis) -> Events:
     Raises: DataError naming the row whose event cannot be used.
     """
     close, adjusted = table.ohlcv[:, CLOSE], table.adjusted
+    _refuse_basis(table, basis)
     listed = _listed(table, basis)
     if basis == "total" or (listed is None and adjusted is None):
         return none(len(close))
@@ -133,6 +134,32 @@ def mismatches(events: Events, close: np.ndarray, adjusted: np.ndarray) -> np.nd
     # Vendors' rules differ by dividend x return of the day: mostly a hundredth of the dividend.
     slack = _noise(adjusted) + 0.2 * events.dividend / close
     return np.where(np.abs(off) > slack)[0]
+
+
+def _refuse_basis(table: Table, basis: PriceBasis) -> None:
+    # The file itself may show that its prices are not adjusted as declared.
+    close, adjusted, split = table.ohlcv[:, CLOSE], table.adjusted, table.split
+    if basis == "total" and adjusted is not None:
+        apart = np.flatnonzero(np.abs(np.diff(np.log(adjusted / close))) > STEP)
+        if len(apart):
+            raise DataError(
+                f"{_place(table, apart[0] + 1)}: price_basis is total, but the adjusted close moves "
+                "apart from the close; set price_basis to split or raw"
+            )
+    if basis == "raw" or split is None:
+        return
+    told = np.log(np.where(split > 0, split, 1.0)[1:])
+    move = np.diff(np.log(close))
+    raw = np.flatnonzero((np.abs(told) > STEP) & (np.abs(move + told) < np.abs(move) / 2))
+    if len(raw):
+        raise DataError(
+            f"{_place(table, raw[0] + 1)}: price_basis is {basis}, but the close jumps by the listed "
+            f"split of {split[raw[0] + 1]:g}: these prices are not adjusted for it; set it to raw"
+        )
+
+
+def _place(table: Table, at: int) -> str:
+    return place(table.file, table.lines[at], table.days[at])
 
 
 def _listed(table: Table, basis: PriceBasis) -> Events | None:

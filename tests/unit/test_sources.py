@@ -209,7 +209,9 @@ def test_listed_events_are_read_and_vendors_zero_means_none(tmp_path):
     bars = loaded(path)
     assert bars.split[:, 0].tolist() == [1.0, 2.0]
     assert bars.dividend[:, 0].tolist() == [0.0, 0.25]
-    split = loaded(path, price_basis="split")  # the split is in the prices already
+    adjusted = ["2020-03-02,5,6,4.5,5,200,0,0", rows[1]]  # the split is in the prices already
+    path = written(tmp_path, adjusted, HEAD.strip() + ",Dividends,Stock Splits\n")
+    split = loaded(path, price_basis="split")
     assert split.split[:, 0].tolist() == [1.0, 1.0]
     assert split.dividend[:, 0].tolist() == [0.0, 0.25]
     assert not loaded(path, price_basis="total").dividend.any()
@@ -472,3 +474,30 @@ def test_washington_mutual_ends_at_sixteen_cents(shared_data):
 def test_half_adjusted_bars_are_refused(shared_data):
     message = refused(shared_data / "tdqn-10" / "KO_2018-1-1_2020-1-1.csv")
     assert "close is adjusted and open, high, low are not" in message
+
+
+def test_price_basis_that_the_file_contradicts_is_refused(tmp_path):
+    path = tmp_path / "X.csv"
+    rows = (
+        "2010-01-04,100,101,99,100,5,1",
+        "2010-01-05,50,51,49,50,5,2",
+        "2010-01-06,50,51,49,50,5,1",
+    )
+    path.write_text("date,open,high,low,close,volume,split\n" + "\n".join(rows) + "\n")
+    wanted = {"source": "csv", "path": str(path)}
+    assert load(DataSettings.model_validate(wanted | {"price_basis": "raw"})).split[1, 0] == 2.0
+    for basis in ("split", "total"):
+        with pytest.raises(DataError, match=r"X\.csv.*jumps by the listed split of 2"):
+            load(DataSettings.model_validate(wanted | {"price_basis": basis}))
+    # Adjusted prices that still list their split are what vendors send: nothing is wrong with them.
+    path.write_text(path.read_text().replace("100,101,99,100", "50,51,49,50"))
+    assert load(DataSettings.model_validate(wanted | {"price_basis": "split"})).split[1, 0] == 1.0
+
+
+def test_total_basis_beside_an_adjusted_close_that_differs_is_refused(tmp_path):
+    path = tmp_path / "X.csv"
+    rows = ("2010-01-04,100,101,99,100,5,98", "2010-01-05,100,101,99,100,5,100")
+    path.write_text("date,open,high,low,close,volume,adj close\n" + "\n".join(rows) + "\n")
+    wanted = {"source": "csv", "path": str(path), "price_basis": "total"}
+    with pytest.raises(DataError, match="moves apart from the close"):
+        load(DataSettings.model_validate(wanted))
