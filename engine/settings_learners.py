@@ -13,7 +13,9 @@ class PPOSettings(BaseModel, frozen=True, extra="forbid"):
     gae_lambda: float = Field(0.9, ge=0, le=1, description="GAE mixing")
     clip_ratio: float = Field(0.2, gt=0, description="PPO clip")
     target_kl: float | None = Field(
-        None, gt=0, description="end a round before a step once the policy has moved so far; none = no"
+        None,
+        gt=0,
+        description="end a round before a step once the policy has moved (KL) so far; none = no",
     )
     value_clip: float | None = Field(
         None,
@@ -25,7 +27,9 @@ class PPOSettings(BaseModel, frozen=True, extra="forbid"):
         0.005, ge=0, description="weight of the entropy bonus (guide: entropy regularisation)"
     )
     entropy_weight_end: float | None = Field(
-        None, ge=0, description="that weight in the end, reached in a straight line; none = the same"
+        None,
+        ge=0,
+        description="that weight in the end, reached in a straight line; none = the same",
     )
     memory: Literal["stored", "measured", "refreshed"] = Field(
         "stored",
@@ -46,7 +50,9 @@ class A2CSettings(BaseModel, frozen=True, extra="forbid"):
         0.005, ge=0, description="weight of the entropy bonus (guide: entropy regularisation)"
     )
     entropy_weight_end: float | None = Field(
-        None, ge=0, description="that weight in the end, reached in a straight line; none = the same"
+        None,
+        ge=0,
+        description="that weight in the end, reached in a straight line; none = the same",
     )
     normalise: bool = Field(True, description="bring advantages to mean 0 and deviation 1")
     optimiser: Literal["rmsprop", "adam"] = Field(
