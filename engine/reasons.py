@@ -36,11 +36,11 @@ class Reason(IntFlag):
 
 REFUSALS = (
     Reason.MAX_EXPOSURE | Reason.MAX_GROSS | Reason.MAX_NET | Reason.MAX_POSITIONS
-    | Reason.MAX_TURNOVER | Reason.MAX_ORDER_VALUE | Reason.BUYING_POWER | Reason.ORDER_OPEN | Reason.CASH_SHORT
-    | Reason.EXPIRED | Reason.DELISTED | Reason.SHORT_FRACTION | Reason.BAD_ORDER | Reason.RUINED
-    | Reason.CASH_RESERVE
+    | Reason.MAX_TURNOVER | Reason.MAX_ORDER_VALUE | Reason.BUYING_POWER | Reason.ORDER_OPEN
+    | Reason.CASH_SHORT | Reason.CASH_RESERVE | Reason.EXPIRED | Reason.DELISTED
+    | Reason.SHORT_FRACTION | Reason.BAD_ORDER | Reason.RUINED
 )  # fmt: skip
-"""Reasons for which a wish was cut or an order refused; the others explain why none was sent."""
+"""Why a wish was cut or an order refused; the other reasons say why none was sent."""
 
 TEXT = {
     Reason.SHORT_OFF: "short wish cut to flat: shorts are not allowed",

@@ -47,9 +47,7 @@ def make(name: str, symbols: int, turnover: float = 0.0, seed: int = 0) -> Basel
     Raises: SettingsError for an unknown name.
     """
     if name not in BASELINES:
-        raise SettingsError(
-            f'backtest: unknown baseline "{name}"; known: {", ".join(BASELINES)}'
-        )
+        raise SettingsError(f'backtest: unknown baseline "{name}"; known: {", ".join(BASELINES)}')
     return BASELINES[name](symbols, turnover, seed)
 
 

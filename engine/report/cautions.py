@@ -67,7 +67,10 @@ def _did(run: Run) -> Iterator[Caution]:
     correlation, turnover = agent.get("correlation"), agent.get("turnover")
     if agent.get("fills") == 0:
         yield Caution("The agent never traded.", grave=True)
-    if twins:
+    if run.summary.get("learned") is False:
+        name = plain_name(str(run.summary.get("agent", "")))
+        yield Caution(f"No checkpoint was given: what is called the agent is a baseline, {name}.")
+    elif twins:
         names = " and ".join(plain_name(name) for name in twins)
         yield Caution(f"The agent's curve is identical to: {names}.", grave=True)
     elif correlation is not None and correlation > DISGUISE:

@@ -1,5 +1,7 @@
 """Build the parts of a run from settings or from a checkpoint: one place, so all runs agree."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -144,8 +146,19 @@ def _require_same_agent(info: CheckpointInfo, settings: Settings) -> None:
             )
 
 
-def new_run_folder(settings: Settings) -> Path:
-    """Create `runs/<name>-<time>`; a second run in the same second gets a number."""
+@contextmanager
+def run_folder(settings: Settings, given: Path | None = None) -> Iterator[Path]:
+    """Give a new run folder, or the one given; take it away again if nothing was written to it."""
+    folder = given or _new_run_folder(settings)
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):
+            folder.rmdir()  # only an empty folder can be removed
+
+
+def _new_run_folder(settings: Settings) -> Path:
+    # A second run in the same second gets a number.
     stamp = clock.now().strftime("%Y%m%d-%H%M%S")
     for number in range(1, 1000):
         suffix = "" if number == 1 else f"-{number}"

@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.errors import UsageError
 from engine.report.folder import RunFolder
-from engine.run.build import bars_of, dates, find_settings, new_run_folder
+from engine.run.build import bars_of, dates, find_settings, run_folder
 from engine.run.console import echo, progress, say
 from engine.run.evaluation import deployed, evaluate
 from engine.run.training import seed_folders
@@ -19,13 +19,12 @@ Result = dict[str, Any]
 def run_demo(overrides: tuple[str, ...], as_json: bool) -> Result:
     """Train on the bundled prices, backtest the best checkpoint on untouched years, report."""
     settings = find_settings("demo", overrides)
-    folder = new_run_folder(settings)
     say("barwise demo: real prices of 2000-2013, no network, no account, paper trading only")
-    trained = _train(settings, folder)
-    if trained["interrupted"]:
-        return trained
-    result = _backtest(settings, Path(str(trained["checkpoint"])), folder, as_json)
-    return trained | result
+    with run_folder(settings) as folder:
+        trained = _train(settings, folder)
+        if trained["interrupted"]:
+            return trained
+        return trained | _backtest(settings, Path(trained["checkpoint"]), folder, as_json)
 
 
 def run_train(
@@ -39,15 +38,15 @@ def run_train(
     if config is None and resume is None:
         raise UsageError("train: expected a settings file, or --resume RUN; see configs/")
     settings = find_settings(config or str(Path(str(resume)) / "settings.json"), overrides)
-    folder = resume or new_run_folder(settings)
-    begun = len(seed_folders(folder))
-    if resume and seeds and seeds < begun:
-        raise UsageError(
-            f"--seeds {seeds}: {folder} has {begun} seeds already; ask for as many or more"
-        )
-    if (seeds or begun) > 1:
-        return _train_seeds(settings, folder, seeds or begun, resume is not None, as_json)
-    trained = _train(settings, folder, resume is not None)
+    with run_folder(settings, resume) as folder:
+        begun = len(seed_folders(folder))
+        if resume and seeds and seeds < begun:
+            raise UsageError(
+                f"--seeds {seeds}: {folder} has {begun} seeds already; ask for as many or more"
+            )
+        if (seeds or begun) > 1:
+            return _train_seeds(settings, folder, seeds or begun, resume is not None, as_json)
+        trained = _train(settings, folder, resume is not None)
     if not as_json:
         score = trained["validation_score"]
         told = "not validated yet" if score is None else f"validation score {score:.3f}"
@@ -62,7 +61,8 @@ def run_backtest(
 ) -> Result:
     """Backtest on the test dates, write the run folder and the page, print the table."""
     settings = find_settings(config, overrides)
-    return _backtest(settings, checkpoint, new_run_folder(settings), as_json)
+    with run_folder(settings) as folder:
+        return _backtest(settings, checkpoint, folder, as_json)
 
 
 def run_report(folder: Path, as_json: bool) -> Result:
@@ -76,7 +76,7 @@ def run_parity(config: str, checkpoint: Path, overrides: tuple[str, ...], as_jso
 
     settings = find_settings(config, overrides)
     bars = bars_of(settings)
-    spec, policy = deployed(settings, checkpoint, len(bars.symbols))
+    spec, policy = deployed(settings, checkpoint, bars)
     first, last = dates(bars, settings, "test")
     found = check_parity(bars, spec, policy, first, last, settings.backtest.cash)
     if not as_json:

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from engine.bars import Bars
-from engine.checkpoint import read
+from engine.checkpoint import TrainedOn, read
 from engine.costs import Costs
-from engine.errors import UsageError
+from engine.errors import CheckpointError, UsageError
 from engine.journal import Journal
 from engine.policy import Policy
 from engine.report.folder import RunFolder
@@ -23,14 +23,25 @@ from engine.settings import Settings
 from engine.trader import Trader, TraderSpec
 
 
-def deployed(settings: Settings, checkpoint: Path, symbols: int) -> tuple[TraderSpec, Policy]:
+def deployed(settings: Settings, checkpoint: Path, bars: Bars) -> tuple[TraderSpec, Policy]:
     """Load a checkpoint for the market that the settings describe."""
     from engine.step import StepPolicy
 
     if not checkpoint.is_dir():
         raise UsageError(f"--checkpoint {checkpoint}: no such folder; `barwise train` makes one")
     policy = StepPolicy.load(checkpoint)
-    return spec_of(policy.info, settings, symbols), policy
+    _require_basis(policy.info.trained_on, bars)
+    return spec_of(policy.info, settings, len(bars.symbols)), policy
+
+
+def _require_basis(known: TrainedOn, bars: Bars) -> None:
+    # Made-up prices have no basis to compare: they are drawn as total returns.
+    if "synthetic" in known.source + bars.source or known.price_basis == bars.price_basis:
+        return
+    raise CheckpointError(
+        f"the checkpoint was trained on {known.price_basis} prices, the data is {bars.price_basis}: "
+        "dividends would look different to it; use prices of the same basis or train again"
+    )
 
 
 def evaluate(
@@ -108,7 +119,7 @@ def _dates_known(checkpoint: Path | None, bars: Bars, first: int) -> list[str]:
 def _trader(settings: Settings, bars: Bars, checkpoint: Path | None) -> Trader:
     if checkpoint is None:
         return baseline_trader(settings, settings.backtest.strategy, bars, 0.0)
-    spec, policy = deployed(settings, checkpoint, len(bars.symbols))
+    spec, policy = deployed(settings, checkpoint, bars)
     return Trader(spec, policy, len(bars.symbols))
 
 
@@ -125,6 +136,7 @@ def _summary(settings: Settings, checkpoint: Path | None) -> dict[str, Any]:
         "name": settings.name,
         "title": settings.name,
         "agent": name,
+        "learned": checkpoint is not None,
         "seed": settings.train.seed if checkpoint else None,
         "costs": _costs_text(costs),
         "fill": f"{FILL_RULES[venue.fill]}; {venue.account} account",

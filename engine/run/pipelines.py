@@ -28,7 +28,7 @@ def pipeline_of(settings: Settings, bars: Bars, checkpoint: Path | None) -> Pipe
         spec = new_spec(settings, bars, settings.backtest.allocation or 1.0 / symbols)
         policy = Probe(spec.action, spec.limits.allow_short)
     else:
-        spec, policy = deployed(settings, checkpoint, symbols)
+        spec, policy = deployed(settings, checkpoint, bars)
     first, last = dates(bars, settings, "train")
     fit = fit_on(spec.features, first, last, spec.scaler.clip)
     fitted = settings.observation.scaler != "none"

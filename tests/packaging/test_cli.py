@@ -186,3 +186,21 @@ def test_ctrl_c_leaves_a_usable_checkpoint_and_a_readable_folder(tmp_path):
     sets = ["--set", f"runs_dir={tmp_path}", "--set", "split.test.start=2013-01-02"]
     done = barwise("backtest", "demo", "--checkpoint", str(run / "training" / "best"), *sets)
     assert done.returncode == 0, done.stderr
+
+
+def test_command_that_fails_before_it_writes_leaves_no_folder(tmp_path):
+    done = barwise(
+        "train", "demo", "--set", f"runs_dir={tmp_path / 'runs'}", "--set", "split.train.start=1990-01-01",
+        "--set", "split.train.end=1990-12-31",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "split.train" in done.stderr
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_backtest_without_a_checkpoint_says_that_nothing_was_learned(tmp_path):
+    sets = ["--set", f"runs_dir={tmp_path}", "--set", "split.test.start=2012-06-01"]
+    done = barwise("backtest", "demo", *sets)
+    assert done.returncode == 0, done.stderr
+    assert "No checkpoint was given" in done.stdout
+    assert "identical" not in done.stdout

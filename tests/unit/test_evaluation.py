@@ -1,17 +1,21 @@
 """One backtest into a run folder: what an interrupt leaves, and what the page must say of dates."""
 
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from engine.checkpoint import TrainedOn
+from engine.errors import CheckpointError
 from engine.report.cautions import cautions
 from engine.report.folder import RunFolder
 from engine.run import evaluation
 from engine.run.build import bars_of
 from engine.run.commands import run_backtest
+from engine.run.evaluation import _require_basis
 from engine.settings import build
+from engine.sources import DataSettings, load
 from engine.trader import Trader
 
 
@@ -88,3 +92,16 @@ def test_test_dates_the_agent_was_trained_on_are_told(monkeypatch, end, symbols,
     found = evaluation._dates_known(Path("unused"), bars, first)
     assert bool(found) is told
     assert evaluation._dates_known(None, bars, first) == []
+
+
+def test_checkpoint_of_another_price_basis_is_refused_unless_prices_were_made_up():
+    raw = load(DataSettings(source="sample"))
+    known = {"digest": "", "symbols": (), "start": "2000-01-03", "end": "2001-01-03"}
+    for source, basis, refused in (
+        ("sample", "raw", False),
+        ("csv", "total", True),
+        ("synthetic bootstrap", "total", False),
+    ):
+        trained = TrainedOn.model_validate(known | {"source": source, "price_basis": basis})
+        with pytest.raises(CheckpointError, match="same basis") if refused else nullcontext():
+            _require_basis(trained, raw)
