@@ -85,8 +85,8 @@ def test_the_replay_holds_what_the_environment_showed_did_and_paid(name: str) ->
         assert np.array_equal(ring["terminated"][bar], result.terminated)
         # what the action led to stands right behind it
         shown = np.clip(held, -1.0, 1.0)  # at most a full sleeve
-            assert ring["book"][bar + 1][..., 0] == pytest.approx(shown, abs=1e-6)
-        assert not np.allclose(ring["book"][bar][..., 0], held, atol=1e-6)
+        assert ring["book"][bar + 1][..., 0] == pytest.approx(shown, abs=1e-6)
+        assert not np.allclose(ring["book"][bar][..., 0], shown, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["carry", "window"])
