@@ -204,3 +204,21 @@ def test_backtest_without_a_checkpoint_says_that_nothing_was_learned(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "No checkpoint was given" in done.stdout
     assert "identical" not in done.stdout
+
+
+def test_data_commands_and_report_speak_json_too(tmp_path):
+    bad = tmp_path / "X.csv"
+    row = "2010-01-05,1,2,0.5,1,10"
+    bad.write_text(f"date,open,high,low,close,volume\n2010-01-06,1,2,0.5,1,10\n{row}\n{row}\n")
+    checked = barwise("data", "check", str(bad), "--json")
+    assert checked.returncode == 1
+    kinds = {found["kind"] for found in json.loads(checked.stdout)["findings"]}
+    assert len(kinds) >= 2  # out of order, and a row that repeats another
+    cleaned = barwise("data", "clean", str(bad), "--out", str(tmp_path / "Y.csv"), "--json")
+    assert cleaned.returncode == 0, cleaned.stderr
+    assert len(json.loads(cleaned.stdout)["repairs"]) >= 1
+    again = json.loads(barwise("data", "check", str(tmp_path / "Y.csv"), "--json").stdout)
+    assert again["counts"].get("error", 0) == 0
+    sets = ["--set", f"runs_dir={tmp_path}", "--set", "split.test.start=2012-06-01"]
+    run = json.loads(barwise("backtest", "demo", "--json", *sets).stdout)["run"]
+    assert json.loads(barwise("report", run, "--json").stdout)["metrics"]["agent"]
