@@ -24,6 +24,7 @@ from engine.trader import TraderSpec
 
 if TYPE_CHECKING:
     from agents.curriculum import Curriculum
+    from agents.train import Trained
 
 TRAINING = "training"  # the part of a run folder that a training writes
 # What a resumed training may change: how long, how closely watched, on how many cores.
@@ -43,18 +44,17 @@ def train_run(
     `show` takes the place of the progress on stderr.
     """
     from agents.checkpoint import describe
-    from agents.curriculum import stages_of
     from agents.train import train
 
     if resume:
         require_same(settings, folder)
     bars = bars_of(settings)
-    _, last = dates(bars, settings, "train")
+    first, last = dates(bars, settings, "train")
     _require_order(bars, settings, last)
     single = settings.train.book_kind == "single"
     share = settings.backtest.allocation or 1.0 / len(bars.symbols)
     spec = new_spec(settings, bars, 1.0 if single else share)
-    info = describe(spec, settings.agent, _trained_on(bars, last), settings.train.seed)
+    info = describe(spec, settings.agent, _trained_on(bars, first, last), settings.train.seed)
     RunFolder(folder).write(
         settings=settings.model_dump(mode="json"), versions=versions(), data=describe_data(bars)
     )
@@ -74,7 +74,15 @@ def train_run(
     if show is None and (done.interrupted or done.stopped):
         say(f"stopped after {done.updates} updates{': ' + done.stopped if done.stopped else ''}; ")
         say(f"the best checkpoint is {done.best}")
-    summary = {
+    summary = _summary(settings, folder, done)
+    RunFolder(folder / TRAINING).write(summary=summary)
+    return summary
+
+
+def _summary(settings: Settings, folder: Path, done: "Trained") -> dict[str, Any]:
+    from agents.curriculum import stages_of
+
+    return {
         "run": str(folder),
         "checkpoint": str(done.best),
         "rule": f"best by validation {settings.train.score}",
@@ -86,8 +94,6 @@ def train_run(
         "warnings": list(done.warnings),
         "stages": _passed(folder, stages_of(settings.train)),
     }
-    RunFolder(folder / TRAINING).write(summary=summary)
-    return summary
 
 
 def training_warnings(checkpoint: Path) -> list[str]:
@@ -223,12 +229,12 @@ def _require_order(bars: Bars, settings: Settings, train_last: int) -> None:
         )
 
 
-def _trained_on(bars: Bars, last: int) -> TrainedOn:
+def _trained_on(bars: Bars, first: int, last: int) -> TrainedOn:
     return TrainedOn(
         digest=bars.digest(),
         source=bars.source,
         price_basis=bars.price_basis,
         symbols=bars.symbols,
-        start=bars.sessions[0].item(),
+        start=bars.sessions[first].item(),
         end=bars.sessions[last].item(),
     )
