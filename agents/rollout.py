@@ -100,7 +100,7 @@ class Collector:
         rows = self._rows(market)
         if self.net.book_in_lstm:
             # In a burn-in the book is flat, as it is on the first bar of an episode.
-            book = np.broadcast_to(self.obs.book, (len(market), *self.obs.book.shape))
+            book = np.repeat(self.obs.book[None], len(market), axis=0)
             rows = self.net.join(rows, self._rows(book))
         return rows, self._tensor((end - start).reshape(-1))
 

@@ -47,6 +47,7 @@ SETUPS: dict[str, dict[str, Any]] = {
     "gaps, stepwise": {"gaps": 0.15, "book_input": "lstm"},
     "portfolio": {"gaps": 0.15, "kind": "portfolio", "late": 90},
     "stepwise": {"book_input": "lstm"},
+    "stepwise, no burn-in": {"book_input": "lstm", "burn_in": 0},
     "stepwise, window": {"book_input": "lstm", "memory": "window(4)"},
     "no book part": {"book": ()},
     "continuous": {"action": "continuous"},
