@@ -7,16 +7,18 @@ to the venue and is handed in. It knows no files, no torch and no Backtrader.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 
 from engine.bars import Bars
 from engine.book import Book, Orders
+from engine.checkpoint import CheckpointInfo, require_match
 from engine.costs import Costs
 from engine.errors import CheckpointError
 from engine.features import FeatureSet, FeatureStream
 from engine.limits import Limits, constrain
-from engine.observation import Observation, Scaler, book_part, market_part
+from engine.observation import Layout, Observation, Scaler, book_part, market_part
 from engine.orders import Sizing, plan
 from engine.policy import ActionSpace, Policy, Wish, valid_actions
 from engine.reasons import Reason, mark
@@ -37,6 +39,29 @@ class TraderSpec:
     venue: VenueSettings = field(default_factory=VenueSettings)
     allocation: float = 1.0  # sleeve of one symbol, fraction of equity
     burn_in: int = 0  # feature rows that build memory before the first decision
+
+    @classmethod
+    def of_checkpoint(
+        cls, info: CheckpointInfo, where: str, venue: VenueSettings, allocation: float
+    ) -> Self:
+        """Return what a trained agent decides with: inputs, action, limits and costs as in training.
+
+        Raises: CheckpointError naming `where` when a feature has come to mean something else.
+        """
+        features = FeatureSet(info.features)
+        require_match(info, where, Layout.of(features, info.book, info.clip))
+        return cls(
+            features=features,
+            scaler=info.frozen_scaler(),
+            book_inputs=info.book,
+            action=info.action,
+            limits=info.limits,
+            sizing=info.sizing,
+            costs=info.costs,
+            venue=venue,
+            allocation=allocation,
+            burn_in=info.burn_in,
+        )
 
 
 @dataclass(frozen=True, slots=True)

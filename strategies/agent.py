@@ -9,10 +9,7 @@ from typing import Any
 import backtrader as bt
 import numpy as np
 
-from engine.checkpoint import require_match
 from engine.errors import DataError, UsageError
-from engine.features import FeatureSet
-from engine.observation import Layout
 from engine.step import StepPolicy
 from engine.trader import Trader, TraderSpec
 from engine.venue import VenueSettings
@@ -30,21 +27,7 @@ def load_trader(checkpoint: str | Path, symbols: int, venue: VenueSettings) -> T
     Raises: CheckpointError when the folder is damaged or does not fit.
     """
     policy = StepPolicy.load(Path(checkpoint))
-    info = policy.info
-    features = FeatureSet(info.features)
-    require_match(info, str(checkpoint), Layout.of(features, info.book, info.clip))
-    spec = TraderSpec(
-        features=features,
-        scaler=info.frozen_scaler(),
-        book_inputs=info.book,
-        action=info.action,
-        limits=info.limits,
-        sizing=info.sizing,
-        costs=info.costs,
-        venue=venue,
-        allocation=1.0 / symbols,
-        burn_in=info.burn_in,
-    )
+    spec = TraderSpec.of_checkpoint(policy.info, str(checkpoint), venue, 1.0 / symbols)
     return Trader(spec, policy, symbols)
 
 

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from engine import clock
 from engine.bars import Bars
-from engine.checkpoint import CheckpointInfo, require_match
+from engine.checkpoint import CheckpointInfo
 from engine.errors import CheckpointError, DataError, SettingsError
 from engine.features import FeatureSet
-from engine.observation import Layout, Scaler
+from engine.observation import Scaler
 from engine.settings import Settings, load
 from engine.sources import load as load_bars
 from engine.trader import TraderSpec
@@ -104,20 +105,9 @@ def spec_of(info: CheckpointInfo, settings: Settings, symbols: int) -> TraderSpe
     has come to mean something else since it was trained.
     """
     _require_same_agent(info, settings)
-    features = FeatureSet(info.features)
-    require_match(info, "checkpoint", Layout.of(features, info.book, info.clip))
-    return TraderSpec(
-        features=features,
-        scaler=info.frozen_scaler(),
-        book_inputs=info.book,
-        action=info.action,
-        limits=settings.limits,
-        sizing=settings.sizing,
-        costs=settings.costs,
-        venue=settings.venue,
-        allocation=settings.backtest.allocation or 1.0 / symbols,
-        burn_in=info.burn_in,
-    )
+    allocation = settings.backtest.allocation or 1.0 / symbols
+    trained = TraderSpec.of_checkpoint(info, "checkpoint", settings.venue, allocation)
+    return replace(trained, limits=settings.limits, sizing=settings.sizing, costs=settings.costs)
 
 
 def _require_same_agent(info: CheckpointInfo, settings: Settings) -> None:
