@@ -5,6 +5,7 @@ dates (datetime64[D]); closing times are UTC. A day past the last known session 
 simply "closed".
 """
 
+import time
 import warnings
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -21,10 +22,15 @@ _EARLIEST = np.datetime64("1900-01-01")
 
 
 class Clock(Protocol):
-    """Whatever tells the time: this module, or a FakeClock."""
+    """Whatever tells the time and waits: the computer's clock, or a FakeClock."""
 
     def now(self) -> datetime:
         """Return the time, aware and in UTC."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Let some seconds pass."""
+        ...
 
 
 class SystemClock:
@@ -33,6 +39,10 @@ class SystemClock:
     def now(self) -> datetime:
         """Return the time, aware and in UTC."""
         return now()
+
+    def sleep(self, seconds: float) -> None:
+        """Let some seconds pass."""
+        time.sleep(max(seconds, 0.0))
 
 
 class FakeClock:
@@ -52,6 +62,10 @@ class FakeClock:
         if by < timedelta(0):
             raise ValueError(f"expected a step forward, found {by}")
         self._at += by
+
+    def sleep(self, seconds: float) -> None:
+        """Move forward instead of waiting."""
+        self.advance(timedelta(seconds=max(seconds, 0.0)))
 
     def set(self, at: datetime) -> None:
         """Jump forward to a time."""

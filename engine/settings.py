@@ -18,6 +18,7 @@ from engine.limits import Limits
 from engine.orders import Sizing
 from engine.policy import ActionSpace
 from engine.settings_agent import MemoryRule, NetworkSettings, window_of
+from engine.settings_paper import ExchangeSettings, PaperSettings
 from engine.settings_reward import RewardSettings
 from engine.settings_training import TrainSettings
 from engine.sources import DataSettings
@@ -137,6 +138,8 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     venue: VenueSettings = VenueSettings()
     backtest: BacktestSettings = BacktestSettings()
     train: TrainSettings = TrainSettings()
+    paper: PaperSettings = PaperSettings()
+    exchange: ExchangeSettings = ExchangeSettings()
 
     @model_validator(mode="after")
     def _levels_respect_shorts(self) -> "Settings":

@@ -1,0 +1,1 @@
+"""Alpaca paper trading: the only package that speaks Alpaca's API as a client."""

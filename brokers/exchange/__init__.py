@@ -1,0 +1,1 @@
+"""A stock exchange on loopback that speaks Alpaca's API, for rehearsals and for anybody's client."""

@@ -1,0 +1,1 @@
+"""Paper trading: one crash-only cycle a session, and everything around it."""
