@@ -34,7 +34,7 @@ class Log:
     def __init__(self, folder: Path, tensorboard: bool) -> None:
         self.path = folder / METRICS
         self.rows: list[Row] = []
-        self.events = _events(folder) if tensorboard else None
+        self.events = _events(folder, None) if tensorboard else None
 
     def add(self, row: Row) -> None:
         """Append one line."""
@@ -51,6 +51,9 @@ class Log:
         """Forget the lines after an update: they are done again, and write their lines again."""
         self.rows = [row for row in read_rows(self.path) if row["update"] <= update]
         self.path.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
+        if self.events is not None:
+            self.events.close()
+            self.events = _events(self.path.parent, update + 1)
 
     def validations(self) -> list[Row]:
         """Return the lines that hold a validation score."""
@@ -165,7 +168,8 @@ def _arrays(part: Any, name: str) -> Iterator[tuple[str, np.ndarray]]:
             yield from _arrays(inner, f"{name}.{at}".strip("."))
 
 
-def _events(folder: Path) -> Any:
+def _events(folder: Path, begin: int | None) -> Any:
+    # What earlier files say of update `begin` and later is taken back.
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
@@ -173,4 +177,4 @@ def _events(folder: Path) -> Any:
             "train.tensorboard: expected the package tensorboard, found none; install it with "
             "pip install 'barwise[track]', or leave it out: training.jsonl has every number"
         ) from error
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), purge_step=begin)

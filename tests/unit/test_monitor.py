@@ -2,13 +2,14 @@
 
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
-from agents.monitor import Log, is_stuck, read_rows, save_batch, warnings
+from agents.monitor import METRICS, Log, is_stuck, read_rows, save_batch, warnings
 from engine.errors import SettingsError
+from tests.small_training import run
 
 MIX = ("sell", "hold", "buy")
 
@@ -98,28 +99,6 @@ def test_a_log_goes_back_to_an_update_and_drops_a_broken_line(tmp_path: Path):
     assert read_rows(log.path) == again.rows
 
 
-def test_tensorboard_gets_every_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    found: list[tuple[str, float, int]] = []
-
-    class SummaryWriter:
-        def __init__(self, folder: str) -> None:
-            assert folder == str(tmp_path)
-
-        def add_scalar(self, name: str, value: float, step: int) -> None:
-            found.append((name, value, step))
-
-        def flush(self) -> None: ...
-        def close(self) -> None: ...
-
-    fake = ModuleType("torch.utils.tensorboard")
-    fake.SummaryWriter = SummaryWriter  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
-    log = Log(tmp_path, tensorboard=True)
-    log.add({"update": 7, "reward": 0.25, "note": "text is left out"})
-    log.close()
-    assert found == [("update", 7, 7), ("reward", 0.25, 7)]
-
-
 def test_missing_tensorboard_is_refused_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -128,12 +107,48 @@ def test_missing_tensorboard_is_refused_with_the_remedy(
         Log(tmp_path, tensorboard=True)
 
 
-def test_tensorboard_writes_a_file_where_it_is_installed(tmp_path: Path):
+def events(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Return what TensorBoard itself reads from a folder: steps and values of every number."""
+    reader = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator",
+        reason="tensorboard is not installed (extra `track`)",
+    )
+    found = reader.EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    found.Reload()
+    names = found.Tags()["scalars"]
+    return {name: [(e.step, e.value) for e in found.Scalars(name)] for name in names}
+
+
+def in_lines(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Return the same from training.jsonl, as TensorBoard keeps numbers: in single precision."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for row in read_rows(folder / METRICS):
+        for name, value in row.items():
+            if isinstance(value, int | float):
+                found.setdefault(name, []).append((row["update"], float(np.float32(value))))
+    return found
+
+
+def test_tensorboard_reads_the_numbers_of_every_line_of_a_training(tmp_path: Path):
     pytest.importorskip("tensorboard", reason="tensorboard is not installed (extra `track`)")
-    log = Log(tmp_path, tensorboard=True)
-    log.add({"update": 1, "reward": 0.25})
-    log.close()
-    assert list(tmp_path.glob("events.out.tfevents*"))
+    run(tmp_path, updates=4, train_settings={"tensorboard": True})
+    found = events(tmp_path)
+    assert found == in_lines(tmp_path)
+    assert [step for step, _ in found["reward"]] == [1, 2, 3, 4]
+    assert [step for step, _ in found["validation_score"]] == [2, 4]
+
+
+def test_tensorboard_forgets_the_updates_that_a_resumed_training_does_again(tmp_path: Path):
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed (extra `track`)")
+
+    def interrupt(row: dict[str, Any]) -> None:
+        if row["update"] == 3:
+            raise KeyboardInterrupt
+
+    settings = {"tensorboard": True}
+    run(tmp_path, updates=6, train_settings=settings, progress=interrupt)
+    run(tmp_path, updates=6, train_settings=settings, resume=True)  # from update 2
+    assert events(tmp_path) == in_lines(tmp_path)
 
 
 def test_a_learner_that_says_nothing_of_its_batch_leaves_no_file(tmp_path: Path):
