@@ -6,18 +6,31 @@ Each entry's hash covers the entry and the hash before it, so a removed or edite
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Integer, MetaData, String, Table, Text, create_engine, event, select
-from sqlalchemy.engine import Engine
+from sqlalchemy import (
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    inspect,
+    select,
+)
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from engine.errors import DataError
 
-FORMAT = "1"
+FORMAT = "2"  # 1 had no index by kind
 _METADATA = MetaData()
 _META = Table("meta", _METADATA, Column("key", String, primary_key=True), Column("value", String))
 _ENTRIES = Table(
@@ -29,6 +42,7 @@ _ENTRIES = Table(
     Column("body", Text, nullable=False),
     Column("hash", String, nullable=False),
 )
+_BY_KIND = Index("entries_by_kind", _ENTRIES.c.kind, _ENTRIES.c.id)
 _START = "0" * 64
 
 
@@ -42,10 +56,22 @@ class Entry:
     body: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How far the chain was followed: entries, and the hash of the last one."""
+
+    count: int
+    hash: str
+
+
+_NOTHING = Proof(0, _START)
+
+
 class Journal:
     """Append entries, commit them together, read and verify them.
 
-    Raises: DataError when the file is not a journal of this format.
+    A journal of an older format is brought up to date; a copy of it stays beside it.
+    Raises: DataError when the file is damaged, cannot be written, or is of a newer format.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,37 +96,47 @@ class Journal:
         )
 
     def commit(self) -> None:
-        """Write everything appended since the last commit, all of it or nothing."""
-        if self._waiting:
+        """Write everything appended since the last commit, all of it or nothing.
+
+        Raises: DataError when the disk does not take it; nothing was written then.
+        """
+        if not self._waiting:
+            return
+        try:
             with self._engine.begin() as connection:
                 connection.execute(_ENTRIES.insert(), self._waiting)
+        except SQLAlchemyError as error:
             self._waiting.clear()
+            self._number, self._last = self._tail()
+            raise DataError(
+                f"{self.path}: the journal could not be written: {_cause(error)}; nothing of this "
+                "step was recorded: make room on the disk, or give this user the right to write"
+            ) from error
+        self._waiting.clear()
 
-    def entries(self, kind: str | None = None) -> Iterator[Entry]:
-        """Yield committed entries in order, all or of one kind."""
-        query = select(_ENTRIES).order_by(_ENTRIES.c.id)
+    def entries(self, kind: str | None = None, after: int = 0) -> Iterator[Entry]:
+        """Yield committed entries in order, all or of one kind, those numbered above `after`."""
+        query = select(_ENTRIES).where(_ENTRIES.c.id > after).order_by(_ENTRIES.c.id)
         if kind is not None:
             query = query.where(_ENTRIES.c.kind == kind)
-        with self._engine.connect() as connection:
-            for row in connection.execute(query):
-                yield Entry(row.id, row.session, row.kind, json.loads(row.body))
+        for row in self._rows(query):
+            yield Entry(row.id, row.session, row.kind, json.loads(row.body))
 
-    def verify(self) -> int:
-        """Recompute the chain and return the number of entries.
+    def verify(self, proven: Proof = _NOTHING) -> Proof:
+        """Recompute the chain from what is proven on; return how far it holds.
 
         Raises: DataError naming the first entry that does not fit.
         """
-        last, count = _START, 0
-        with self._engine.connect() as connection:
-            for row in connection.execute(select(_ENTRIES).order_by(_ENTRIES.c.id)):
-                count += 1
-                last = _chain(last, count, row.session, row.kind, row.body)
-                if row.id != count or row.hash != last:
-                    raise DataError(
-                        f"{self.path}: the hash chain breaks at entry {count} ({row.kind} of "
-                        f"{row.session}); a row was removed or edited: restore a copy of the file"
-                    )
-        return count
+        count, last = proven.count, proven.hash
+        for row in self._rows(select(_ENTRIES).where(_ENTRIES.c.id > count).order_by("id")):
+            count += 1
+            last = _chain(last, count, row.session, row.kind, row.body)
+            if row.id != count or row.hash != last:
+                raise DataError(
+                    f"{self.path}: the hash chain breaks at entry {count} ({row.kind} of "
+                    f"{row.session}); a row was removed or edited: restore a copy of the file"
+                )
+        return Proof(count, last)
 
     def close(self) -> None:
         """Commit and let go of the file."""
@@ -115,9 +151,17 @@ class Journal:
 
     def _tail(self) -> tuple[int, str]:
         query = select(_ENTRIES.c.id, _ENTRIES.c.hash).order_by(_ENTRIES.c.id.desc()).limit(1)
-        with self._engine.connect() as connection:
-            row = connection.execute(query).first()
+        row = next(iter(self._rows(query)), None)
         return (row.id, row.hash) if row else (0, _START)
+
+    def _rows(self, query: Any) -> Iterator[Any]:
+        try:
+            with self._engine.connect() as connection:
+                yield from connection.execute(query)
+        except SQLAlchemyError as error:
+            raise DataError(
+                f"{self.path}: the journal is damaged: {_cause(error)}; restore a copy of the file"
+            ) from error
 
 
 def _chain(last: str, number: int, session: str, kind: str, body: str) -> str:
@@ -135,19 +179,55 @@ def _connect(path: Path) -> Engine:
         connection.execute("PRAGMA synchronous=FULL")
 
     try:
-        _METADATA.create_all(engine)
-        with engine.begin() as connection:
-            found = connection.execute(
-                select(_META.c.value).where(_META.c.key == "format")
-            ).scalar()
-            if found is None:
+        found = _format_of(engine)
+        if found is None:
+            _METADATA.create_all(engine)
+            with engine.begin() as connection:
                 connection.execute(_META.insert(), {"key": "format", "value": FORMAT})
-    except SQLAlchemyError as error:
-        engine.dispose()
-        raise DataError(f"{path}: not a journal that can be opened: {error}") from error
-    if found not in (None, FORMAT):
+        elif found in _MIGRATIONS:
+            _migrate(engine, path, found)
+    except (SQLAlchemyError, OSError) as error:
         engine.dispose()
         raise DataError(
-            f"{path}: journal format {FORMAT} expected, found {found}; use the barwise that wrote it"
+            f"{path}: not a journal that can be opened: {_cause(error)}; restore a copy of the file, "
+            "or give this user the right to read and write it"
+        ) from error
+    if found not in (None, FORMAT, *_MIGRATIONS):
+        engine.dispose()
+        raise DataError(
+            f"{path}: journal format {FORMAT} or older expected, found {found}; use the barwise that "
+            "wrote it"
         )
     return engine
+
+
+def _format_of(engine: Engine) -> str | None:
+    if not inspect(engine).has_table("meta"):
+        return None
+    with engine.connect() as connection:
+        query = select(_META.c.value).where(_META.c.key == "format")
+        found: str | None = connection.execute(query).scalar()
+        return found
+
+
+def _migrate(engine: Engine, path: Path, found: str) -> None:
+    # The old file stays as it was, under a name of its own; SQLite itself copies it, log included.
+    copy = path.with_name(f"{path.name}.format{found}")
+    with sqlite3.connect(path) as source, sqlite3.connect(copy) as target:
+        source.backup(target)
+    source.close()
+    target.close()
+    with engine.begin() as connection:
+        _MIGRATIONS[found](connection)
+        connection.execute(_META.update().where(_META.c.key == "format").values(value=FORMAT))
+
+
+def _index_by_kind(connection: Connection) -> None:
+    _BY_KIND.create(connection, checkfirst=True)
+
+
+_MIGRATIONS: dict[str, Callable[[Connection], None]] = {"1": _index_by_kind}
+
+
+def _cause(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error)

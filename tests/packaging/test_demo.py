@@ -34,7 +34,7 @@ def test_demo_leaves_a_whole_run_folder(demo):
     assert {"buy_and_hold", "flat", "random"} <= set(run.equity)
     assert run.metrics["agent"]["total_return"] is not None
     with Journal(run.path / "journal.sqlite") as journal:
-        assert journal.verify() > len(run.equity["session"])
+        assert journal.verify().count > len(run.equity["session"])
         assert sum(1 for _ in journal.entries("decision")) == len(run.equity["session"])
 
 

@@ -20,10 +20,10 @@ def test_entries_come_back_in_order_and_by_kind(tmp_path):
         assert [entry.kind for entry in journal.entries()] == ["decision", "fill"]
         (fill,) = journal.entries("fill")
         assert fill.body == {"price": 10.25}
-        assert journal.verify() == 2
+        assert journal.verify().count == 2
         journal.append("fill", "2010-01-06", {})
         journal.commit()
-        assert journal.verify() == 3
+        assert journal.verify().count == 3
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,12 @@ def test_file_that_is_no_journal_is_refused(tmp_path):
         Journal(path)
 
 
-def test_journal_of_another_format_is_refused(tmp_path):
+def test_journal_of_a_newer_format_is_refused(tmp_path):
     path = tmp_path / "j.sqlite"
     Journal(path).close()
     with sqlite3.connect(path) as connection:
         connection.execute("update meta set value = '99' where key = 'format'")
-    with pytest.raises(DataError, match="format 1 expected, found 99"):
+    with pytest.raises(DataError, match="format 2 or older expected, found 99"):
         Journal(path)
 
 
@@ -82,5 +82,64 @@ def test_what_was_committed_survives_a_kill(tmp_path):
         os.kill(child.pid, signal.SIGKILL)
         told += [int(line) for line in child.stdout if line.endswith("\n")]
     with Journal(path) as journal:
-        assert journal.verify() >= told[-1] + 1
+        assert journal.verify().count >= told[-1] + 1
         assert [entry.body["at"] for entry in journal.entries()][:25] == told[:25]
+
+
+def test_journal_of_format_1_is_brought_up_to_date_and_a_copy_of_it_kept(tmp_path):
+    path = tmp_path / "j.sqlite"
+    with Journal(path) as journal:
+        journal.append("decision", "2010-01-04", {"qty": [1.5]})
+    with sqlite3.connect(path) as connection:  # format 1 was the same without the index
+        connection.execute("drop index entries_by_kind")
+        connection.execute("update meta set value = '1' where key = 'format'")
+    connection.close()
+    with Journal(path) as journal:
+        assert [entry.body for entry in journal.entries("decision")] == [{"qty": [1.5]}]
+        assert journal.verify().count == 1
+    with sqlite3.connect(path) as connection:
+        names = {row[0] for row in connection.execute("select name from sqlite_master")}
+        assert "entries_by_kind" in names
+    connection.close()
+    with sqlite3.connect(tmp_path / "j.sqlite.format1") as connection:
+        assert connection.execute("select value from meta").fetchall() == [("1",)]
+        assert connection.execute("select count(*) from entries").fetchall() == [(1,)]
+    connection.close()
+
+
+def test_full_disk_writes_nothing_and_the_journal_goes_on_where_it_was(tmp_path):
+    with Journal(tmp_path / "j.sqlite") as journal:
+        journal.append("decision", "2010-01-04", {"qty": 1})
+        journal.commit()
+        with journal._engine.connect() as connection:
+            pages = connection.exec_driver_sql("pragma page_count").scalar()
+            connection.exec_driver_sql(f"pragma max_page_count = {pages}")
+        journal.append("decision", "2010-01-05", {"long": "x" * 100_000})
+        with pytest.raises(DataError, match="full.*nothing of this step was recorded"):
+            journal.commit()
+        assert [entry.session for entry in journal.entries()] == ["2010-01-04"]
+        journal.append("decision", "2010-01-05", {"qty": 2})
+        journal.commit()
+        assert journal.verify().count == 2
+
+
+def test_verifying_from_a_proof_looks_at_the_new_entries_only(tmp_path):
+    path = tmp_path / "j.sqlite"
+    with Journal(path) as journal:
+        journal.append("decision", "2010-01-04", {})
+        journal.commit()
+        proof = journal.verify()
+        journal.append("decision", "2010-01-05", {})
+        journal.commit()
+        assert journal.verify(proof) == journal.verify()
+    with sqlite3.connect(path) as connection:
+        connection.execute("update entries set body = '{\"a\":1}' where id = 2")
+    connection.close()
+    with Journal(path) as journal, pytest.raises(DataError, match="breaks at entry 2"):
+        journal.verify(proof)
+
+
+def test_every_commit_reaches_the_disk_before_it_returns(tmp_path):
+    with Journal(tmp_path / "j.sqlite") as journal, journal._engine.connect() as connection:
+        assert connection.exec_driver_sql("pragma synchronous").scalar() == 2  # FULL
+        assert connection.exec_driver_sql("pragma journal_mode").scalar() == "wal"
