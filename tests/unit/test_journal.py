@@ -115,7 +115,7 @@ def test_full_disk_writes_nothing_and_the_journal_goes_on_where_it_was(tmp_path)
             pages = connection.exec_driver_sql("pragma page_count").scalar()
             connection.exec_driver_sql(f"pragma max_page_count = {pages}")
         journal.append("decision", "2010-01-05", {"long": "x" * 100_000})
-        with pytest.raises(DataError, match="full.*nothing of this step was recorded"):
+        with pytest.raises(DataError, match=r"full.*nothing of this step was recorded"):
             journal.commit()
         assert [entry.session for entry in journal.entries()] == ["2010-01-04"]
         journal.append("decision", "2010-01-05", {"qty": 2})
