@@ -142,9 +142,32 @@ def last_closed(at: datetime, calendar: str) -> np.datetime64:
     return as_day(recent[closes_at(recent, calendar) <= moment][-1])
 
 
+def last_opened(at: datetime, calendar: str) -> np.datetime64:
+    """Return the newest session that has opened at `at`."""
+    moment = np.datetime64(at.astimezone(UTC).replace(tzinfo=None), "s")
+    today = as_day(moment)
+    recent = sessions(calendar, today - 14, today)
+    return as_day(recent[opens_at(recent, calendar) <= moment][-1])
+
+
+def opening(session_on: date | np.datetime64, calendar: str) -> datetime:
+    """Return when one session opens, aware and in UTC."""
+    return _aware(opens_at(np.array([as_day(session_on)]), calendar))
+
+
+def closing(session_on: date | np.datetime64, calendar: str) -> datetime:
+    """Return when one session closes, aware and in UTC."""
+    return _aware(closes_at(np.array([as_day(session_on)]), calendar))
+
+
 def as_day(day: date | np.datetime64) -> np.datetime64:
     """Return a date as numpy counts days."""
     return np.datetime64(str(day)[:10], "D")
+
+
+def _aware(moments: np.ndarray) -> datetime:
+    found: datetime = moments[0].astype("datetime64[s]").item()
+    return found.replace(tzinfo=UTC)
 
 
 def _hours(sessions_on: np.ndarray, calendar: str, column: int) -> np.ndarray:

@@ -32,13 +32,17 @@ class Reason(IntFlag):
     SHORT_FRACTION = 1 << 18
     BAD_ORDER = 1 << 19
     RUINED = 1 << 20
+    MISSED = 1 << 21
+    VENUE = 1 << 22
+    UNTRADABLE = 1 << 23
 
 
 REFUSALS = (
     Reason.MAX_EXPOSURE | Reason.MAX_GROSS | Reason.MAX_NET | Reason.MAX_POSITIONS
     | Reason.MAX_TURNOVER | Reason.MAX_ORDER_VALUE | Reason.BUYING_POWER | Reason.ORDER_OPEN
     | Reason.CASH_SHORT | Reason.CASH_RESERVE | Reason.EXPIRED | Reason.DELISTED
-    | Reason.SHORT_FRACTION | Reason.BAD_ORDER | Reason.RUINED
+    | Reason.SHORT_FRACTION | Reason.BAD_ORDER | Reason.RUINED | Reason.MISSED | Reason.VENUE
+    | Reason.UNTRADABLE
 )  # fmt: skip
 """Why a wish was cut or an order refused; the other reasons say why none was sent."""
 
@@ -64,6 +68,9 @@ TEXT = {
     Reason.SHORT_FRACTION: "refused: a short sale must be whole shares",
     Reason.BAD_ORDER: "refused: quantity or price of the order is not usable",
     Reason.RUINED: "no order: the book's equity is gone",
+    Reason.MISSED: "not sent: the time for it had passed",
+    Reason.VENUE: "refused by the venue, which says why in the journal",
+    Reason.UNTRADABLE: "not sent: the venue does not let this symbol be traded so",
 }
 
 
