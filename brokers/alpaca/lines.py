@@ -1,0 +1,88 @@
+"""Our own orders as the journal tells them: one line each, rebuilt entry by entry.
+
+The journal is the truth; a line is what its entries add up to. Entries: `intent` (durable before
+anything is sent), `order` (what the venue says of it, whenever that changes), `fill` (each further
+part), `refused` and `missed` (it was never taken, and never will be).
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from typing import Any
+
+from brokers.alpaca.records import TERMINAL, Intent
+from engine.journal import Entry
+
+INTENDED, REFUSED, MISSED = "intended", "refused", "missed"
+KINDS = ("intent", "order", "fill", "refused", "missed")
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One more part of an order. Units: signed shares, dollars; `session` the day it happened."""
+
+    session: date
+    qty: float
+    price: float
+
+
+@dataclass(slots=True)
+class Line:
+    """One order of ours. `filled` is cumulative and never negative, `price` its average."""
+
+    intent: Intent
+    status: str = INTENDED
+    order_id: str | None = None
+    filled: float = 0.0
+    price: float = 0.0
+    fills: list[Fill] = field(default_factory=list)
+    booked: int = 0  # fills that the book holds already
+    told: bool = False  # its end was reported to whoever keeps the book
+
+    @property
+    def cid(self) -> str:
+        """The client order id."""
+        return self.intent.client_order_id
+
+    @property
+    def over(self) -> bool:
+        """Tell whether nothing more can happen to it."""
+        return self.status in TERMINAL or self.status in (REFUSED, MISSED)
+
+    @property
+    def live(self) -> bool:
+        """Tell whether the venue has it and it may still fill."""
+        return self.order_id is not None and not self.over
+
+    @property
+    def left(self) -> float:
+        """Signed shares that are not filled."""
+        size = abs(self.intent.qty) - self.filled
+        return size if self.intent.qty > 0 else -size
+
+
+def intent_body(intent: Intent) -> dict[str, Any]:
+    """Return an intent as a journal entry's body."""
+    return asdict(intent) | {"session": intent.session.isoformat()}
+
+
+def apply(lines: dict[str, Line], entry: Entry) -> None:
+    """Take one entry into the lines; entries of other kinds change nothing."""
+    body = entry.body
+    if entry.kind == "intent":
+        intent = Intent(**(body | {"session": date.fromisoformat(body["session"])}))
+        lines[intent.client_order_id] = Line(intent)
+    elif entry.kind == "order":
+        line = lines[body["cid"]]
+        line.order_id, line.status = body["id"], body["status"]
+        line.filled, line.price = body["filled"], body["price"]
+    elif entry.kind == "fill":
+        fill = Fill(date.fromisoformat(entry.session), body["qty"], body["price"])
+        lines[body["cid"]].fills.append(fill)
+    elif entry.kind in ("refused", "missed") and body.get("cid") in lines:
+        lines[body["cid"]].status = REFUSED if entry.kind == "refused" else MISSED
+
+
+def booked(lines: Mapping[str, Line]) -> dict[str, int]:
+    """Return how many fills of each line the book holds, to be kept with the book."""
+    return {cid: line.booked for cid, line in lines.items() if line.booked}

@@ -1,0 +1,109 @@
+"""What a paper account's journal adds up to: the state, folded entry by entry.
+
+Nothing else is remembered between two runs. A restart folds the same entries and stands where the
+last process stood; replaying the whole file gives the same state as going on from a part of it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from brokers.alpaca.lines import KINDS, Line, apply
+from engine.book import Book
+from engine.journal import Entry
+
+BOOK_FIELDS = ("cash", "qty", "basis", "mark", "since", "fees")
+
+
+@dataclass
+class State:
+    """One account: who it is, what was decided last, which orders are about, why it stands still.
+
+    `decided` is the last session decided on (or caught up on), `closed` the last whose orders are
+    done with, `sent` whether the orders of the last decision became intents.
+    """
+
+    number: int = 0  # of the last entry taken in
+    opened: dict[str, Any] | None = None
+    halted: str | None = None
+    checkpoint: str | None = None  # sha256 of the policy that decides
+    fresh_memory: bool = True  # memory starts from a burn-in, not from the last decision
+    decided: date | None = None
+    decision: dict[str, Any] = field(default_factory=dict)
+    sent: bool = True
+    closed: date | None = None
+    missed: date | None = None
+    last_bars: date | None = None
+    book: Book | None = None
+    peak: float = 0.0
+    runner: dict[str, Any] | None = None
+    lines: dict[str, Line] = field(default_factory=dict)
+
+    def take(self, entries: Iterable[Entry]) -> "State":
+        """Take further entries in, in order; return itself."""
+        for entry in entries:
+            self.number = entry.number
+            if entry.kind in KINDS:
+                apply(self.lines, entry)
+                self.sent |= entry.kind == "intent"
+            elif (step := getattr(self, f"_on_{entry.kind}", None)) is not None:
+                step(entry)
+        return self
+
+    def _on_opened(self, entry: Entry) -> None:
+        self.opened, self.checkpoint = entry.body, entry.body["checkpoint"]
+        self.book = book_from(entry.body["book"])
+        self.peak = float(self.book.equity()[0])
+
+    def _on_cycle(self, entry: Entry) -> None:
+        self.runner = entry.body
+
+    def _on_bars(self, entry: Entry) -> None:
+        self.last_bars = date.fromisoformat(entry.session)
+
+    def _on_decision(self, entry: Entry) -> None:
+        self.decided, self.decision = date.fromisoformat(entry.session), entry.body
+        self.book = book_from(entry.body["book"])
+        self.peak = max(self.peak, entry.body["equity"])
+        self.sent = not any(entry.body["orders"])
+        self.fresh_memory = False
+        for cid, count in entry.body["booked"].items():
+            self.lines[cid].booked = count
+        over = [x.cid for x in self.lines.values() if x.over and x.booked == len(x.fills)]
+        for cid in over:
+            del self.lines[cid]
+
+    def _on_closed(self, entry: Entry) -> None:
+        self.closed = date.fromisoformat(entry.session)
+
+    def _on_missed(self, entry: Entry) -> None:
+        self.missed = date.fromisoformat(entry.session)
+
+    def _on_halted(self, entry: Entry) -> None:
+        self.halted = entry.body["reason"]
+
+    def _on_resumed(self, entry: Entry) -> None:
+        self.halted = None
+        if entry.body.get("checkpoint"):
+            self.checkpoint, self.fresh_memory = entry.body["checkpoint"], True
+        if entry.body.get("book"):  # re-based on what the venue holds
+            self.book = book_from(entry.body["book"])
+            for line in self.lines.values():
+                line.booked = len(line.fills)
+        if entry.body.get("peak"):
+            self.peak = entry.body["peak"]
+
+
+def book_body(book: Book) -> dict[str, Any]:
+    """Return a book of one account as lists that JSON keeps bit for bit."""
+    return {name: getattr(book, name).tolist() for name in BOOK_FIELDS}
+
+
+def book_from(body: dict[str, Any]) -> Book:
+    """Return the book that `book_body` wrote."""
+    arrays = {name: np.array(body[name], dtype=np.float64) for name in BOOK_FIELDS}
+    arrays["since"] = arrays["since"].astype(np.int64)
+    return Book(**arrays)
