@@ -15,7 +15,8 @@ class Switches:
     by client order id that still answer 404. `stuck` are symbols whose cancels never end, with
     whether their orders may fill all the same. `rejected` and `parts` wait for the next order of
     their symbol; `parts` is the fraction of it that fills first. `revised`, `dropped` and `stale`
-    change the bars that are served, never those that orders meet.
+    change the bars that are served, never those that orders meet. `forming` serves the bar of the
+    running session, which is not what it will be.
     """
 
     account_flags: dict[str, Any] = field(default_factory=dict)
@@ -27,6 +28,7 @@ class Switches:
     revised: dict[tuple[str, date], float] = field(default_factory=dict)
     dropped: set[tuple[str, date]] = field(default_factory=set)
     stale: int = 0
+    forming: bool = False
     clock_skew_s: float = 0.0
 
     def asset(self, symbol: str, name: str, default: Any) -> Any:
