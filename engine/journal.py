@@ -80,8 +80,8 @@ class Journal:
         self._waiting: list[dict[str, Any]] = []
         self._number, self._last = self._tail()
 
-    def append(self, kind: str, session: str, body: Mapping[str, Any]) -> None:
-        """Add one entry; it is on disk after the next `commit`."""
+    def append(self, kind: str, session: str, body: Mapping[str, Any]) -> int:
+        """Add one entry and return its number; it is on disk after the next `commit`."""
         text = json.dumps(body, sort_keys=True, separators=(",", ":"))
         self._number += 1
         self._last = _chain(self._last, self._number, session, kind, text)
@@ -94,6 +94,7 @@ class Journal:
                 "hash": self._last,
             }
         )
+        return self._number
 
     def commit(self) -> None:
         """Write everything appended since the last commit, all of it or nothing.

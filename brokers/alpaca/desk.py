@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from typing import Protocol
 
-from brokers.alpaca.lines import INTENDED, Fill, Line, apply, intent_body
+from brokers.alpaca.lines import INTENDED, Fill, Line, intent_body
+from brokers.alpaca.notes import Notes
 from brokers.alpaca.records import Accepted, Answer, Denied, Intent, OrderState, Refused
 from engine import clock as time
 from engine.clock import Clock
 from engine.errors import TradingHalted, VenueUnavailable
-from engine.journal import Entry, Journal
 
 LOOKUPS = (0.5, 1.0, 2.0, 3.0, 3.5)  # waits between look-ups of an order in doubt: 10 s in all
 SENDS = 2  # how often one order may be sent while its fate is unknown
@@ -46,28 +46,29 @@ class Desk:
     """Intends, sends, follows and cancels the orders of one account.
 
     `may_send` is asked before every single order: None, or why that order must not go out now.
-    It may raise TradingHalted. `lines` holds the orders still of interest, by client id.
+    It may raise TradingHalted. `lines` holds the orders still of interest, by client id; it grows by
+    what is noted (`brokers.alpaca.lines.apply`), never by hand.
     """
 
     def __init__(
         self,
         gateway: OrderGateway,
-        journal: Journal,
+        notes: Notes,
         clock: Clock,
         lines: dict[str, Line],
         may_send: Callable[[Intent], str | None] = lambda intent: None,
         calendar: str = "XNYS",
     ) -> None:
-        self.gateway, self.journal, self.clock = gateway, journal, clock
+        self.gateway, self.notes, self.clock = gateway, notes, clock
         self.lines, self.may_send, self.calendar = lines, may_send, calendar
         self._fresh: set[str] = set()  # intended by this very run and never sent
 
     def intend(self, intents: Iterable[Intent]) -> None:
         """Make orders durable, all of them in one transaction, before any is sent."""
         for intent in intents:
-            self._note("intent", intent.session, intent_body(intent))
+            self.notes.note("intent", intent.session, intent_body(intent))
             self._fresh.add(intent.client_order_id)
-        self.journal.commit()
+        self.notes.commit()
 
     def send(self) -> None:
         """Bring every intended order to an end: accepted, refused or missed; in their order.
@@ -92,7 +93,7 @@ class Desk:
                     "found none; its state is unknown: it is asked for again at the next look"
                 )
             self._follow(line, order)
-        self.journal.commit()
+        self.notes.commit()
 
     def cancel(self, lines: Iterable[Line]) -> list[Line]:
         """Ask for orders to be canceled and wait a little; return those that are still live."""
@@ -124,8 +125,8 @@ class Desk:
                 )
             why = self.may_send(line.intent)
             if why is not None:
-                self._note("missed", line.intent.session, {"cid": line.cid, "why": why})
-                return self.journal.commit()
+                self.notes.note("missed", line.intent.session, {"cid": line.cid, "why": why})
+                return self.notes.commit()
             self._fresh.discard(line.cid)
             answer = self.gateway.post(line.intent)
             sends += 1
@@ -147,8 +148,8 @@ class Desk:
             )
         body = {"cid": line.cid, "symbol": line.intent.symbol, "qty": line.intent.qty}
         why = {"status": answer.status, "code": answer.code, "why": answer.message}
-        self._note("refused", line.intent.session, body | why)
-        return self.journal.commit()
+        self.notes.note("refused", line.intent.session, body | why)
+        return self.notes.commit()
 
     def _look_up(self, cid: str, patient: bool) -> OrderState | None:
         # An order may be visible only some seconds after it was accepted.
@@ -169,7 +170,7 @@ class Desk:
                 "somebody else uses it: find out who trades this account, then resume"
             )
         self._follow(line, order)
-        self.journal.commit()
+        self.notes.commit()
 
     def _follow(self, line: Line, order: OrderState) -> None:
         # Everything comes from cumulative numbers, so doubled or late news changes nothing.
@@ -180,12 +181,11 @@ class Desk:
             price = order.filled_price if not line.filled else _part(line, whole, more)
             qty = more if line.intent.qty > 0 else -more
             body = {"cid": line.cid, "symbol": line.intent.symbol, "qty": qty, "price": price}
-            self._note("fill", self._day_of(order), body)
+            self.notes.note("fill", self._day_of(order), body)
         news = (order.id, order.status, order.filled_qty, order.filled_price)
         if news != (line.order_id, line.status, line.filled, line.price):
             body = dict(zip(("id", "status", "filled", "price"), news, strict=True))
-            at = {"at": self.clock.now().isoformat()}
-            self._note("order", line.intent.session, {"cid": line.cid} | body | at)
+            self.notes.note("order", line.intent.session, {"cid": line.cid} | body)
 
     def _require_possible(self, line: Line, order: OrderState) -> None:
         if not line.filled - DUST <= order.filled_qty <= abs(order.qty) + DUST:
@@ -199,10 +199,6 @@ class Desk:
         at = order.filled_at if order.over and order.filled_at else self.clock.now()
         opened = time.last_opened(min(at, self.clock.now()), self.calendar)
         return date.fromisoformat(str(opened))
-
-    def _note(self, kind: str, session: date, body: dict[str, object]) -> None:
-        self.journal.append(kind, session.isoformat(), body)
-        apply(self.lines, Entry(0, session.isoformat(), kind, body))
 
 
 def fills_of(lines: Iterable[Line]) -> list[tuple[Line, Fill]]:

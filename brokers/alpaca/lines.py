@@ -6,7 +6,7 @@ part), `refused` and `missed` (it was never taken, and never will be).
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import date
 from typing import Any
 
@@ -70,7 +70,8 @@ def apply(lines: dict[str, Line], entry: Entry) -> None:
     """Take one entry into the lines; entries of other kinds change nothing."""
     body = entry.body
     if entry.kind == "intent":
-        intent = Intent(**(body | {"session": date.fromisoformat(body["session"])}))
+        named = {item.name: body[item.name] for item in fields(Intent)}
+        intent = Intent(**(named | {"session": date.fromisoformat(entry.session)}))
         lines[intent.client_order_id] = Line(intent)
     elif entry.kind == "order":
         line = lines[body["cid"]]

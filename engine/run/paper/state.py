@@ -4,7 +4,6 @@ Nothing else is remembered between two runs. A restart folds the same entries an
 last process stood; replaying the whole file gives the same state as going on from a part of it.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -35,31 +34,33 @@ class State:
     decision: dict[str, Any] = field(default_factory=dict)
     sent: bool = True
     closed: date | None = None
-    missed: date | None = None
+    skipped: date | None = None
+    forgiven: date | None = None  # the session whose loss a person has looked at
     last_bars: date | None = None
     book: Book | None = None
     peak: float = 0.0
-    runner: dict[str, Any] | None = None
+    runner: dict[str, Any] | None = None  # who began a look and has not ended it
     lines: dict[str, Line] = field(default_factory=dict)
 
-    def take(self, entries: Iterable[Entry]) -> "State":
-        """Take further entries in, in order; return itself."""
-        for entry in entries:
-            self.number = entry.number
-            if entry.kind in KINDS:
-                apply(self.lines, entry)
-                self.sent |= entry.kind == "intent"
-            elif (step := getattr(self, f"_on_{entry.kind}", None)) is not None:
-                step(entry)
-        return self
+    def take(self, entry: Entry) -> None:
+        """Take one further entry in."""
+        self.number = entry.number
+        if entry.kind in KINDS:
+            apply(self.lines, entry)
+            self.sent |= entry.kind == "intent"
+        elif (step := getattr(self, f"_on_{entry.kind}", None)) is not None:
+            step(entry)
 
     def _on_opened(self, entry: Entry) -> None:
         self.opened, self.checkpoint = entry.body, entry.body["checkpoint"]
         self.book = book_from(entry.body["book"])
         self.peak = float(self.book.equity()[0])
 
-    def _on_cycle(self, entry: Entry) -> None:
+    def _on_begun(self, entry: Entry) -> None:
         self.runner = entry.body
+
+    def _on_ended(self, entry: Entry) -> None:
+        self.runner = None
 
     def _on_bars(self, entry: Entry) -> None:
         self.last_bars = date.fromisoformat(entry.session)
@@ -79,14 +80,15 @@ class State:
     def _on_closed(self, entry: Entry) -> None:
         self.closed = date.fromisoformat(entry.session)
 
-    def _on_missed(self, entry: Entry) -> None:
-        self.missed = date.fromisoformat(entry.session)
+    def _on_skipped(self, entry: Entry) -> None:
+        self.skipped, self.sent = date.fromisoformat(entry.session), True
 
     def _on_halted(self, entry: Entry) -> None:
         self.halted = entry.body["reason"]
 
     def _on_resumed(self, entry: Entry) -> None:
         self.halted = None
+        self.forgiven = date.fromisoformat(entry.session) if entry.session else None
         if entry.body.get("checkpoint"):
             self.checkpoint, self.fresh_memory = entry.body["checkpoint"], True
         if entry.body.get("book"):  # re-based on what the venue holds
