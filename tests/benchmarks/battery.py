@@ -1,29 +1,28 @@
-"""Can it learn to remember? Exact memory tasks, every seed, beside sb3-contrib's RecurrentPPO.
+"""Can it learn to remember? Memory and control tasks, every seed, beside sb3-contrib's RecurrentPPO.
 
-    python -m tests.benchmarks.battery [--quick] [--seeds 5] [--json] [TASK ...]
+    python -m tests.benchmarks.battery [--seeds 5] [--learner NAME] [--out FILE] [TASK ...]
+    python -m tests.benchmarks.battery --table        what has been found so far
 
-Tasks: `tests.benchmarks.tasks`. Each is learned by our PPO and A2C through the real collector, network and
-losses, by the memoryless twin of each (`window(1)`: same net, nothing kept from step to step, trained
-so), and, where the extra `bench` is installed, by RecurrentPPO with our network and PPO settings on the
-same task, seeds and steps. A task that the twin solves proves nothing. Success: share of 100 greedy
-episodes on a fixed seed, final weights. Steps: those of episodes that were still on.
+Tasks: `tests.benchmarks.tasks`, `tests.benchmarks.control`; who learns what, with which settings and
+gates: `tests.benchmarks.plans`; what counts as passed: `tests.benchmarks.verdict`. Ours learn through
+the real network, collector and losses. The twin (", no memory") is the same net and training under
+`window(1)`: nothing is kept from step to step, and a task that it solves proves nothing. A score is the
+mean over 100 greedy episodes on fixed seeds, in the task's own reward, with the final weights. Steps:
+those of episodes that were still on.
 
-RecurrentPPO differs in three ways: see `tests.benchmarks.peer`. On PoC memory ours plays whole episodes
-with every book, so rollouts differ in length; its books start anew one by one. A2C takes one step a
-rollout and so gets 8 books instead of 32. The hyperparameters were chosen looking at ours alone.
-
-Left out for now: CartPole and Pendulum with masked velocity, and DDPG; Recall-T is not yet played by
-DDPG, whose explorer asks more of an environment than the collector does.
+Every training that ends is one line of `--out`, so that a battery that was stopped goes on where it
+was; a line counts only for the settings that it was made with.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -31,219 +30,187 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 
+from agents.machine import keep_pages
 from agents.networks import ActorCritic
-from agents.rollout import Collector
-from agents.sequences import Rollout, Segment, join
 from agents.train import LEARNERS
 from engine.checkpoint import CheckpointInfo
-from engine.policy import greedy
-from engine.settings_reward import RewardSettings
-from engine.settings_training import TrainSettings
+from engine.policy import ActionSpace, decode, greedy
 from tests.benchmarks.agent import record, sample, spec_for
 from tests.benchmarks.harness import say
-from tests.benchmarks.tasks import INPUTS, TWO, PocMemory, Recall, Task, TaskEnv
+from tests.benchmarks.plans import PLANS, QUICK, TWIN, Plan
+from tests.benchmarks.task_env import AutoReset, OwnEpisodes, TaskEnv, sides
+from tests.benchmarks.tasks import Task
+from tests.benchmarks.verdict import Result, table
 
-BOOKS, EPISODES, EXAM_SEED, STRETCH = 32, 100, 1_000_003, 8
-PAID = RewardSettings(kind="pnl", scale=1.0, clip=None)
-PEER = "RecurrentPPO"
-SYSTEMS = ("PPO", "PPO, no memory", "A2C", "A2C, no memory", PEER)
-NO_PEER = "RecurrentPPO left out, sb3-contrib is not installed (extra `bench`)"
-Make = Callable[[int, np.random.Generator], Task]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A task of the battery; `bars` of one rollout, `steps` of all of them (over all books)."""
-
-    name: str
-    make: Make
-    bars: int
-    steps: int = 100_000
-    learning_rate: float = 1e-3
-
-    def task(self, books: int, seed: int) -> Task:
-        """Return the task for some books, drawn from a seed of its own."""
-        return self.make(books, np.random.default_rng(seed))
-
-    def settings(self, rule: str, seed: int) -> TrainSettings:
-        """Return what a rule, and RecurrentPPO with PPO's, learns with."""
-        books = 8 if rule == "a2c" else BOOKS
-        chosen = {
-            "algorithm": rule,
-            "seed": seed,
-            "books": books,
-            "rollout_steps": self.bars,
-            "updates": -(-self.steps // (books * self.bars)),
-            "learning_rate": self.learning_rate,
-            "gamma": 0.99,
-            "ppo": {"gae_lambda": 0.95, "entropy_weight": 0.01},
-            "a2c": {"n_steps": 0, "gae_lambda": 0.95, "entropy_weight": 0.01},
-        }
-        return TrainSettings.model_validate(chosen)
+EPISODES, EXAM_SEED = 100, 1_000_003
+OUT = Path("runs/battery.jsonl")
+NO_PEER = "peers left out, sb3-contrib is not installed (extra `bench`)"
 
 
-PLANS = (
-    Plan("Recall-5", lambda books, rng: Recall(5, books, rng), 63),
-    Plan("Recall-20", lambda books, rng: Recall(20, books, rng), 66),
-    Plan("Recall-50", lambda books, rng: Recall(50, books, rng), 104),
-    Plan("PoC memory", PocMemory, 64, 61_440),
-)
-QUICK = (replace(PLANS[0], steps=16_000),)
-
-
-@dataclass(frozen=True)
-class Result:
-    """One training: who learned what from which seed. Units: success a share, steps, seconds."""
-
-    task: str
-    learner: str
-    seed: int
-    success: float
-    steps: int
-    seconds: float
-
-    def cells(self) -> tuple[str, ...]:
-        """Return the line as text."""
-        numbers = (f"{self.success:.2f}", f"{self.steps:,}", f"{self.seconds:.1f}")
-        return self.task, self.learner, str(self.seed), *numbers
-
-
-class WholeEpisodes(Collector):
-    """Plays from start to end with every book, until the last of them is over."""
-
-    @torch.no_grad()
-    def collect(self, steps: int) -> Rollout:
-        """Play episodes until `steps` a book, on average, were steps of an episode still on."""
-        parts: list[Rollout] = []
-        while sum(part.alive.sum() for part in parts) < steps * self.env.plan.books:
-            parts.append(self._episode())
-        return join(parts)
-
-    def _episode(self) -> Rollout:
-        # In stretches, to stop soon after the last book; their gradients are those of one.
-        parts: list[Rollout] = []
-        while self.left() and self.alive.any():
-            parts.append(self._play(min(STRETCH, self.left())))
-        self.begin_episode()
-        whole = join(parts)
-        rows = torch.cat([segment.rows for segment in whole.segments])
-        return replace(whole, segments=(Segment(rows, None, whole.segments[0].memory),))
-
-
-def ours(plan: Plan, rule: str, memory: str, seed: int) -> tuple[float, int]:
-    """Learn with one of our rules; return success and steps."""
-    learner, steps = learner_of(plan, rule, memory, seed), 0
+def ours(plan: Plan, learner: str, seed: int) -> tuple[float, int]:
+    """Learn with one of our rules; return score and steps."""
+    made, steps = learner_of(plan, learner, seed), 0
     while steps < plan.steps:
-        learner.round()
-        steps += int(learner.batch_now.alive.sum())
-    return exam(learner.net, plan.task(EPISODES, EXAM_SEED)), steps
+        row = made.round()
+        off_policy = made.settings.algorithm == "ddpg"
+        steps += row["steps"] if off_policy else int(made.batch_now.alive.sum())
+    return exam(made.net, plan.task(EPISODES, EXAM_SEED), plan.space(learner)), steps
 
 
-def learner_of(plan: Plan, rule: str, memory: str, seed: int) -> Any:
+def learner_of(plan: Plan, learner: str, seed: int) -> Any:
     """Return one of our learners with a fresh network, at the start of a task."""
-    settings = plan.settings(rule, seed)
+    settings = plan.settings(learner, seed)
     task = plan.task(settings.books, seed)
-    env: Any = TaskEnv(task)
+    env: Any = TaskEnv(task, plan.space(learner))
     torch.manual_seed(seed)
-    learner: Any = LEARNERS[rule](env, info_of(task, memory), settings, PAID)
-    if task.streams is None:
-        learner.collector = WholeEpisodes(env, learner.net, PAID, learner.generator)
-    return learner
+    info = info_of(plan, learner, task)
+    made: Any = LEARNERS[settings.algorithm](env, info, settings, plan.reward)
+    if task.streams is None and settings.algorithm != "ddpg":
+        made.collector = OwnEpisodes(env, made.net, plan.reward, made.generator)
+    return made
 
 
-def info_of(task: Task, memory: str) -> CheckpointInfo:
+def info_of(plan: Plan, learner: str, task: Task) -> CheckpointInfo:
     """Return the record of an agent for a task: the benchmarks' network, the task's inputs."""
     # Where actions change what is seen nothing can be run ahead: everything is stepped.
-    agent = record(spec_for(sample()), "heads" if task.streams is not None else "lstm")
-    inputs = tuple(f"input {at}" for at in range(INPUTS))
-    seen = {"features": inputs, "lookbacks": (1,) * INPUTS, "book": (), "burn_in": 0}
-    return agent.model_copy(update={**seen, "action": TWO, "memory": memory})
+    stepped = task.streams is None and not learner.startswith("DDPG")
+    agent = record(spec_for(sample()), "lstm" if stepped else "heads")
+    inputs = tuple(f"input {at}" for at in range(task.inputs))
+    seen = {"features": inputs, "lookbacks": (1,) * task.inputs, "book": (), "burn_in": 0}
+    memory = "window(1)" if learner.endswith(TWIN) else "carry"
+    network = agent.network.model_copy(update=plan.network(learner))
+    chosen = {"action": plan.space(learner), "memory": memory, "network": network}
+    return agent.model_copy(update=seen | chosen)
 
 
 @torch.no_grad()
-def exam(net: ActorCritic, task: Task) -> float:
-    """Return the share of episodes, one a book, that the greedy policy wins."""
-    env = TaskEnv(task)
+def exam(net: ActorCritic, task: Task, space: ActionSpace) -> float:
+    """Return the mean score of the greedy policy over one episode a book."""
+    env = TaskEnv(task, space)
     memory, book = net.start(task.books), torch.zeros(task.books, 0)
     for _ in range(task.limit):
+        if task.over.all():
+            break
         head, memory = net.step(torch.from_numpy(task.look()), book, memory)
-        task.act(2.0 * greedy(head.numpy(), env.spec.action) - 1.0)
-    return float(task.won.mean())
+        action = greedy(head.numpy(), env.spec.action)
+        task.act(decode(action, env.spec.action, allow_short=True).exposure)
+    return float(task.score.mean())
 
 
-def theirs(plan: Plan, seed: int) -> tuple[float, int]:
-    """Learn with RecurrentPPO; return success and steps."""
-    from tests.benchmarks.peer import recurrent_ppo
-    from tests.benchmarks.tasks import AutoReset
+def theirs(plan: Plan, learner: str, seed: int) -> tuple[float, int]:
+    """Learn with a peer; return score and steps."""
+    from tests.benchmarks.peer import peer_of
 
-    settings = plan.settings("ppo", seed)
-    env: Any = AutoReset(plan.task(settings.books, seed))
-    model = recurrent_ppo(env, settings)
+    settings = plan.peers[learner] or plan.settings("PPO", seed)
+    books = settings["books"] if isinstance(settings, dict) else settings.books
+    model = peer_of(learner, AutoReset(plan.task(books, seed)), settings, seed)
     model.learn(plan.steps)
     task = plan.task(EPISODES, EXAM_SEED)
     task.reset(np.ones(EPISODES, dtype=bool))
     state, start = None, np.ones(EPISODES, dtype=bool)
     for _ in range(task.limit):
         action, state = model.predict(task.look(), state, start, deterministic=True)
-        task.act(2.0 * action - 1.0)
+        task.act(sides(action, task))
         start = np.zeros(EPISODES, dtype=bool)
-    return float(task.won.mean()), int(model.num_timesteps)
+    return float(task.score.mean()), int(model.num_timesteps)
 
 
-def learned(plan: Plan, system: str, seed: int) -> Result:
+def learned(plan: Plan, learner: str, seed: int) -> Result:
     """Let one system learn one task from one seed."""
-    began = time.perf_counter()
-    if system == PEER:
-        success, steps = theirs(plan, seed)
+    began = time.process_time()
+    learn = theirs if learner in plan.peers else ours
+    score, steps = learn(plan, learner, seed)
+    spent = time.process_time() - began
+    return Result(plan.name, learner, seed, score, steps, spent, digest(plan, learner))
+
+
+def digest(plan: Plan, learner: str) -> str:
+    """Return a short name of everything a learner's settings say, the seed apart."""
+    if plan.peers.get(learner):
+        told: Any = dict(plan.peers[learner])
     else:
-        rule, _, without = system.partition(", ")
-        memory = "window(1)" if without else "carry"
-        success, steps = ours(plan, rule.lower(), memory, seed)
-    return Result(plan.name, system, seed, success, steps, time.perf_counter() - began)
+        own = "PPO" if learner in plan.peers else learner
+        told = [plan.settings(own, 0).model_dump(mode="json"), plan.network(own), plan.scale]
+    text = json.dumps([plan.steps, told], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def battery(plans: tuple[Plan, ...], seeds: int) -> list[Result]:
-    """Return a line for every task, system and seed; one thread."""
+def found(out: Path) -> list[Result]:
+    """Return every result a file holds; none where there is no file."""
+    if not out.exists():
+        return []
+    lines = out.read_text(encoding="utf-8").splitlines()
+    return [Result(**json.loads(line)) for line in lines if line]
+
+
+def current(results: list[Result], plans: tuple[Plan, ...], seeds: int) -> list[Result]:
+    """Return the results made with the settings of now, in the order of the plans."""
+    known = {(r.task, r.learner, r.seed, r.digest): r for r in results}
+    keys = [
+        (plan.name, learner, seed, digest(plan, learner))
+        for plan in plans
+        for learner in plan.learners
+        for seed in range(seeds)
+    ]
+    return [known[key] for key in keys if key in known]
+
+
+def wanted(
+    plans: tuple[Plan, ...], seeds: int, only: str | None
+) -> Iterator[tuple[Plan, str, int]]:
+    """Return what is to be learned: ours first, over all tasks."""
+    installed = find_spec("sb3_contrib") is not None
+    for peers in (False, True) if installed else (False,):
+        for plan in plans:
+            for learner in plan.peers if peers else plan.ours:
+                for seed in range(seeds):
+                    if only in (None, learner):
+                        yield plan, learner, seed
+
+
+def battery(
+    plans: tuple[Plan, ...], seeds: int, out: Path, only: str | None = None
+) -> list[Result]:
+    """Learn what `out` does not hold yet, on one thread; return every result."""
     torch.set_num_threads(1)
-    peer = find_spec("sb3_contrib") is not None
-    found: list[Result] = []
-    for plan in plans:
-        for system in SYSTEMS if peer else SYSTEMS[:-1]:
-            for seed in range(seeds):
-                found.append(learned(plan, system, seed))
-                say(" ".join(found[-1].cells()))
-    return found
-
-
-def table(results: list[Result]) -> str:
-    """Return every line as a Markdown table."""
-    head = ("task", "learner", "seed", "success", "steps", "seconds")
-    lines = [head, ("---",) * len(head), *(result.cells() for result in results)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    keep_pages()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for plan, learner, seed in wanted(plans, seeds, only):
+        key = (plan.name, learner, seed, digest(plan, learner))
+        # Read anew each time: another battery may write to the same file.
+        if key in {(r.task, r.learner, r.seed, r.digest) for r in found(out)}:
+            continue
+        result = learned(plan, learner, seed)
+        with out.open("a", encoding="utf-8") as file:
+            file.write(result.as_json() + "\n")
+        say(f"{plan.name} | {learner} | seed {seed} | {result.score:.2f} | {result.seconds:.0f} s")
+    return current(found(out), plans, seeds)
 
 
 def main(asked: list[str] | None = None) -> None:
-    """Run the battery and print one table, or one JSON object."""
+    """Run the battery, or what is left of it, and print its tables."""
     names = [plan.name for plan in PLANS]
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.battery")
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=", ".join(names) + "; default all")
     parser.add_argument("--quick", action="store_true", help="one short training each of Recall-5")
     parser.add_argument("--seeds", type=int, default=5, help="trainings of each (default 5)")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--learner", help="one learner alone")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"finished trainings (default {OUT})")
+    parser.add_argument("--table", action="store_true", help="run nothing, print what there is")
     chosen = parser.parse_args(asked)
     if unknown := set(chosen.tasks) - set(names):
         parser.error(f"unknown task {min(unknown)}; choose from {', '.join(names)}")
-    wanted = chosen.tasks or names
-    plans = tuple(plan for plan in PLANS if plan.name in wanted)
+    plans = tuple(plan for plan in PLANS if plan.name in (chosen.tasks or names))
     seeds = chosen.seeds
     if chosen.quick:
         plans, seeds = QUICK, 1
-    results = battery(plans, seeds)
-    notes = [] if find_spec("sb3_contrib") else [NO_PEER]
-    whole = {"results": [asdict(result) for result in results], "notes": notes}
-    sys.stdout.write((json.dumps(whole) if chosen.json else table(results)) + "\n")
-    for note in notes:
-        say(note)
+    if chosen.table:
+        results = current(found(chosen.out), plans, seeds)
+    else:
+        results = battery(plans, seeds, chosen.out, chosen.learner)
+    sys.stdout.write(table(results, plans, seeds) + "\n")
+    if find_spec("sb3_contrib") is None:
+        say(NO_PEER)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,20 @@
-"""sb3-contrib's RecurrentPPO on our environment: the peer that training is compared with.
+"""sb3-contrib's RecurrentPPO and stable-baselines3's DDPG: the peers that ours are compared with.
 
-Its environment is `agents.gym_env.MarketVectorEnv`, so features, book part, reward, costs and episode
-ends are ours; market and book are put end to end, because its policy reads one flat vector. Its
-settings are matched to ours. Three things cannot be: its LSTM sees the book part, its critic does not
-train the LSTM, and it loops over bars wherever a minibatch holds the start of an episode.
+In the speed benchmark RecurrentPPO's environment is `agents.gym_env.MarketVectorEnv`, so features, book
+part, reward, costs and episode ends are ours; market and book are put end to end, because its policy
+reads one flat vector. Its settings are matched to ours. Three things cannot be: its LSTM sees the book
+part, its critic does not train the LSTM, and it loops over bars wherever a minibatch holds the start of
+an episode. In the battery it learns the exact tasks with these settings too; the tasks of gymnasium
+both peers learn with their own published ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from sb3_contrib import RecurrentPPO
+from stable_baselines3 import DDPG
+from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
@@ -101,6 +105,28 @@ def recurrent_ppo(env: MarketVectorEnv, settings: TrainSettings) -> RecurrentPPO
         seed=settings.seed,
         device="cpu",
     )
+
+
+def peer_of(name: str, env: Any, settings: TrainSettings | Mapping[str, Any], seed: int) -> Any:
+    """Return a peer with our settings for PPO, or with its own as keyword arguments.
+
+    Of the latter `books` is for the environment; ("linear", x) falls from x to zero; `noise` is the
+    deviation of DDPG's exploration.
+    """
+    if isinstance(settings, TrainSettings):
+        return recurrent_ppo(env, settings)
+    own = {key: _schedule(value) for key, value in settings.items() if key != "books"}
+    if name == "RecurrentPPO":
+        return RecurrentPPO("MlpLstmPolicy", FlatVecEnv(env), seed=seed, device="cpu", **own)
+    noise = NormalActionNoise(np.zeros(1), np.full(1, own.pop("noise")))
+    return DDPG("MlpPolicy", FlatVecEnv(env), action_noise=noise, seed=seed, device="cpu", **own)
+
+
+def _schedule(value: Any) -> Any:
+    if not (isinstance(value, tuple) and value[0] == "linear"):
+        return value
+    fall: Callable[[float], float] = lambda left: left * value[1]  # noqa: E731
+    return fall
 
 
 def _flat(parts: dict[str, np.ndarray]) -> np.ndarray:
