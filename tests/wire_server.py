@@ -95,7 +95,7 @@ def wire_server() -> Iterator[WireServer]:
             self.wfile.write(content)
             return None
 
-        do_GET = do_POST = do_DELETE = do_PATCH = answer  # noqa: N815
+        do_GET = do_POST = do_DELETE = do_PATCH = answer
 
         def log_message(self, *_: object) -> None:
             pass

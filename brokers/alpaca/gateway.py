@@ -23,7 +23,7 @@ from brokers.alpaca.records import (
     OrderState,
     Position,
 )
-from brokers.alpaca.sdk import ACTIONS, STOCKS, TRADING, Line
+from brokers.alpaca.sdk import ACTIONS, STOCKS, TRADING, Client
 from brokers.alpaca.transport import Timeouts
 from brokers.alpaca.wire import order_body
 from engine.clock import Clock
@@ -49,9 +49,9 @@ class Gateway:
         self._budget = Budget(paper.requests_per_minute, clock)
         trading, data = require_paper(paper.trading_url), require_data(paper.data_url)
         shared = (keys, clock, self._budget, paper.trust_env, timeouts)
-        self._trading = Line(TRADING, trading, *shared)
-        self._stocks = Line(STOCKS, data, *shared)
-        self._actions = Line(ACTIONS, data, *shared)
+        self._trading = Client(TRADING, trading, *shared)
+        self._stocks = Client(STOCKS, data, *shared)
+        self._actions = Client(ACTIONS, data, *shared)
 
     def __repr__(self) -> str:
         return f"Gateway({self._trading.base})"
@@ -64,8 +64,8 @@ class Gateway:
 
     def close(self) -> None:
         """Close every connection."""
-        for line in (self._trading, self._stocks, self._actions):
-            line.close()
+        for client in (self._trading, self._stocks, self._actions):
+            client.close()
 
     @property
     def rates(self) -> dict[str, str]:
@@ -183,10 +183,10 @@ class Gateway:
             after = max(times) - _INSTANT
 
     def _paged(
-        self, line: Line, path: str, key: str, asked: dict[str, str]
+        self, client: Client, path: str, key: str, asked: dict[str, str]
     ) -> dict[str, list[dict[str, Any]]]:
         found: dict[str, list[dict[str, Any]]] = {}
-        for page in self._pages(line, path, asked):
+        for page in self._pages(client, path, asked):
             groups = page.get(key)
             for name, items in parse.mapping({} if groups is None else groups, key).items():
                 found.setdefault(name, []).extend(
@@ -194,12 +194,12 @@ class Gateway:
                 )
         return {name: items for name, items in found.items() if items}
 
-    def _pages(self, line: Line, path: str, asked: dict[str, str]) -> Iterator[dict[str, Any]]:
+    def _pages(self, client: Client, path: str, asked: dict[str, str]) -> Iterator[dict[str, Any]]:
         tokens: set[str] = set()
         token: object = None
         while True:
             extra = {"page_token": str(token)} if token else {}
-            page = parse.mapping(line.ask("GET", path, asked | extra).body, path)
+            page = parse.mapping(client.ask("GET", path, asked | extra).body, path)
             yield page
             token = page.get("next_page_token")
             if not token:

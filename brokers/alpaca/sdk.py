@@ -35,12 +35,12 @@ _BACKOFF_S = 0.5
 _SWITCHES = ("_session", "_retry", "_retry_codes")
 
 
-class Line:
+class Client:
     """One SDK client whose only way out leads to one host."""
 
     def __init__(
         self,
-        client: Callable[..., Any],
+        kind: Callable[..., Any],
         base: str,
         keys: Keys,
         clock: Clock,
@@ -54,12 +54,10 @@ class Line:
         self._budget = budget
         self._jitter = np.random.default_rng(0)
         # The SDK's objects keep what they are given for all to see; the transport adds the keys.
-        self._client = client(
-            api_key="sealed", secret_key="sealed", raw_data=True, url_override=base
-        )
-        _switch_repeats_off(self._client)
+        self._sdk = kind(api_key="sealed", secret_key="sealed", raw_data=True, url_override=base)
+        _switch_repeats_off(self._sdk)
         self._way = Transport(keys, timeouts or (NEAR if is_loopback(base) else FAR))
-        self._way.mount(self._client._session, base, trust_env)
+        self._way.mount(self._sdk._session, base, trust_env)
 
     def send(self, verb: Verb, path: str, fields: dict[str, str]) -> Reply | NoReply:
         """Send one request, never repeated, and return what came back."""
@@ -67,7 +65,7 @@ class Line:
         self._way.seen = None
         why = "no answer"
         try:
-            getattr(self._client, verb.lower())(path, fields or None)
+            getattr(self._sdk, verb.lower())(path, fields or None)
         except (APIError, RequestException, HTTPError, HTTPException, OSError) as error:
             why = f"{type(error).__name__}: {self._keys.hide(str(error))[:300]}"
         except (ValueError, RecursionError) as error:  # a body the SDK cannot read
@@ -104,7 +102,7 @@ class Line:
     def close(self) -> None:
         """Close the connection."""
         with suppress(OSError):
-            self._client._session.close()
+            self._sdk._session.close()
 
     def _pause(self, seen: Reply | NoReply, attempt: int) -> float:
         wait = asked_wait(seen.headers, self._clock.now()) if isinstance(seen, Reply) else None
