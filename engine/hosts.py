@@ -27,23 +27,30 @@ def require_data(url: str) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Tell whether a URL points at this machine by address, over http, with a port, and no more."""
+    """Tell whether a URL is this machine by address: http://127.0.0.1:PORT, spelled just so.
+
+    `localhost` is a name, and a name may be made to lead elsewhere; so it does not count.
+    """
     try:
         parts = urlsplit(url)
-        port = parts.port
         address = ipaddress.ip_address(parts.hostname or "")
+        host = f"[{address}]" if address.version == 6 else str(address)
+        spelled = f"http://{host}:{parts.port or ''}"
     except ValueError:
         return False
-    plain = not (parts.username or parts.password or parts.query or parts.fragment)
-    bare = parts.path in ("", "/")
-    return parts.scheme == "http" and address.is_loopback and bool(port) and plain and bare
+    is_plain = bool(parts.port) and "%" not in url  # a zone is no part of this machine's address
+    return address.is_loopback and is_plain and _bare(url) == spelled
 
 
 def _require(url: str, allowed: str, what: str) -> str:
-    found = url[:-1] if url.endswith("/") else url
+    found = _bare(url)
     if found == allowed or is_loopback(url):
         return found
     raise ValueError(
         f"expected {allowed} or http://127.0.0.1:PORT as the {what} host, found {url!r}; "
         "barwise trades on paper only, and no setting changes that"
     )
+
+
+def _bare(url: str) -> str:
+    return url[:-1] if url.endswith("/") else url
