@@ -23,9 +23,16 @@ class StepGraph:
 
     def __init__(self, net: ActorCritic) -> None:
         self.net = net
+        self._made: tuple[dict[str, Tensor], bytes] | None = None
 
     def as_bytes(self) -> bytes:
         """Return the graph with the weights of now; without a book part it has no book input."""
+        now = self.net.state_dict()
+        if self._made is None or not all(torch.equal(x, now[n]) for n, x in self._made[0].items()):
+            self._made = {name: x.clone() for name, x in now.items()}, self._folded()
+        return self._made[1]
+
+    def _folded(self) -> bytes:
         import onnxscript.optimizer
 
         model = copy.deepcopy(_export(*self.net.shape))

@@ -146,14 +146,16 @@ def test_a_graph_exported_before_follows_the_weights_of_now() -> None:
     info = make_info(layers=2).model_copy(update={"memory_width": 64})
     torch.manual_seed(1)
     net = build(info)
-    before = Writer(net).graph()
+    writer = Writer(net)
+    before = writer.graph()
+    assert writer.graph() is before  # nothing moved: nothing is exported again
     with torch.no_grad():
         for weight in net.parameters():
             weight.add_(0.1 * torch.randn_like(weight))
     rows = [np.random.default_rng(2).normal(size=(3, n)).astype(np.float32) for n in (3, 2, 64)]
     with torch.no_grad():
         expected = [x.numpy() for x in net.step(*map(torch.from_numpy, rows))]
-    now = StepPolicy(Writer(net).graph(), info).run(*rows)
+    now = StepPolicy(writer.graph(), info).run(*rows)
     old = StepPolicy(before, info).run(*rows)
     assert all(np.abs(a - b).max() <= 1e-6 for a, b in zip(now, expected, strict=True))
     assert all(np.abs(a - b).max() > 1e-3 for a, b in zip(old, expected, strict=True))
