@@ -27,7 +27,7 @@ class LogNotifier:
 
     def send(self, message: str) -> None:
         """Write the message to the log."""
-        _log.warning("%s", _marked(message))
+        _log.warning("%s", message)
 
 
 class AppriseNotifier:
@@ -42,13 +42,13 @@ class AppriseNotifier:
         self._log.send(message)
         for number, target in enumerate(self._targets, start=1):
             try:
-                told, why = bool(target.notify(body=_marked(message))), "refused"
+                told, why = bool(target.notify(body=f"PAPER {message}")), "refused"
             except (
                 Exception
             ) as error:  # a plug-in's own, of any kind: a message is no reason to stop
                 told, why = False, type(error).__name__  # its text may hold the address
             if not told:
-                _log.error("PAPER notification to address %d of %s: %s", number, VARIABLE, why)
+                _log.error("notification to address %d of %s: %s", number, VARIABLE, why)
 
 
 def addresses(environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -84,7 +84,3 @@ def _targets(named: tuple[str, ...]) -> list[Any]:
             )
         targets.append(target)
     return targets
-
-
-def _marked(message: str) -> str:
-    return message if message.startswith("PAPER") else f"PAPER {message}"

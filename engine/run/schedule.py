@@ -162,7 +162,7 @@ class Schedule:
 
     def _settle(self, result: CycleResult) -> None:
         self._last, self._state = result, result.state
-        _log.info("PAPER %s %s: %s", result.session or "-", result.state, result.message)
+        _log.info("%s %s: %s", result.session or "-", result.state, result.message)
         if result.state == "halted":
             self._tell(f"halted, nothing is sent until a person resumes it: {result.message}")
         elif result.state == "retry":
@@ -206,4 +206,4 @@ class Schedule:
         try:
             write_health(self._health, health)
         except OSError as error:  # a full disk must not stop a look at open orders
-            _log.error("PAPER %s cannot be written: %s", self._health, error)
+            _log.error("%s cannot be written: %s", self._health, error)
