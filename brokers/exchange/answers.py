@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from brokers.exchange.exchange import Exchange
-from brokers.exchange.refusals import Refusal, no_credentials, not_authorized
+from brokers.exchange.refusals import Refusal, no_credentials, not_authorized, too_many_requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,11 @@ def endpoint(exchange: Exchange, call: Callable[[Ask], Any]) -> Callable[[Reques
     async def serve(request: Request) -> Response:
         raw = await request.body()
         with exchange.lock:
-            headers = exchange.request_headers()
+            headers, within_rate = exchange.count_request()
             try:
                 check_keys(exchange, request)
+                if not within_rate:
+                    raise too_many_requests()
                 exchange.catch_up()
                 answer = call(
                     Ask(dict(request.path_params), dict(request.query_params), _read(raw))
