@@ -107,13 +107,17 @@ class Journal:
             with self._engine.begin() as connection:
                 connection.execute(_ENTRIES.insert(), self._waiting)
         except SQLAlchemyError as error:
-            self._waiting.clear()
-            self._number, self._last = self._tail()
+            self.forget()
             raise DataError(
                 f"{self.path}: the journal could not be written: {_cause(error)}; nothing of this "
                 "step was recorded: make room on the disk, or give this user the right to write"
             ) from error
         self._waiting.clear()
+
+    def forget(self) -> None:
+        """Drop everything appended since the last commit."""
+        self._waiting.clear()
+        self._number, self._last = self._tail()
 
     def entries(self, kind: str | None = None, after: int = 0) -> Iterator[Entry]:
         """Yield committed entries in order, all or of one kind, those numbered above `after`."""
@@ -147,7 +151,9 @@ class Journal:
     def __enter__(self) -> "Journal":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.forget()  # a step that broke off leaves nothing behind
         self.close()
 
     def _tail(self) -> tuple[int, str]:

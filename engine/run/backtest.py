@@ -1,6 +1,7 @@
 """A backtest: AgentStrategy in Backtrader on the simulated venue, and baselines beside it."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from engine.bars import Bars
 from engine.features import FeatureSet
@@ -9,7 +10,10 @@ from engine.run.record import Recorder
 from engine.run.replay import replay
 from engine.settings import Settings
 from engine.trader import Trader, TraderSpec
-from engine.venue import SimVenue
+from engine.venue import SimVenue, Venue
+
+if TYPE_CHECKING:
+    from brokers.bridge import VenueBroker
 
 
 def through_backtrader(
@@ -25,23 +29,39 @@ def through_backtrader(
 
     `strategy` takes the place of AgentStrategy where a check plants a bug.
     """
+    recorder = recorder or Recorder()
+    if first:
+        trader.prime(bars.between(None, bars.sessions[first - 1]))
+    tested = bars.between(bars.sessions[first], bars.sessions[last])
+    run_cerebro(tested, trader, recorder.watch(trader, venue), strategy=strategy)
+    trader.observer = None
+    return recorder
+
+
+def run_cerebro(
+    bars: Bars,
+    trader: Trader,
+    venue: Venue,
+    strategy: type | None = None,
+    send_last: bool = True,
+) -> "VenueBroker":
+    """Run AgentStrategy over all of `bars` in one finite Cerebro; return its broker.
+
+    With `send_last=False` the orders of the last bar are left in the broker's `queued`.
+    """
     import backtrader as bt
 
     from brokers.bridge import VenueBroker
     from brokers.feed import add_feeds
     from strategies.agent import AgentStrategy
 
-    recorder = recorder or Recorder()
-    if first:
-        trader.prime(bars.between(None, bars.sessions[first - 1]))
-    tested = bars.between(bars.sessions[first], bars.sessions[last])
     cerebro = bt.Cerebro(runonce=False, stdstats=False)
-    cerebro.setbroker(VenueBroker(recorder.watch(trader, venue), tested))
-    add_feeds(cerebro, tested)
+    broker = VenueBroker(venue, bars, send_last)
+    cerebro.setbroker(broker)
+    add_feeds(cerebro, bars)
     cerebro.addstrategy(strategy or AgentStrategy, trader=trader)
     cerebro.run()
-    trader.observer = None
-    return recorder
+    return broker
 
 
 def run_baselines(

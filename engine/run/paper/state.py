@@ -67,8 +67,10 @@ class State:
 
     def _on_decision(self, entry: Entry) -> None:
         self.decided, self.decision = date.fromisoformat(entry.session), entry.body
-        self.book = book_from(entry.body["book"])
         self.peak = max(self.peak, entry.body["equity"])
+        if entry.body["caught_up"]:  # a later one of the same transaction holds book and memory
+            return
+        self.book = book_from(entry.body["book"])
         self.sent = not any(entry.body["orders"])
         self.fresh_memory = False
         for cid, count in entry.body["booked"].items():

@@ -1,0 +1,170 @@
+"""One decision of a paper account: the backtest's own strategy over the bars it has not seen.
+
+Orders are only collected while Cerebro runs. Afterwards one transaction keeps what was decided and
+the memory before and after it, so that no restart ever decides a session twice.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from brokers.alpaca.desk import Desk
+from brokers.alpaca.lines import booked
+from brokers.alpaca.venue import AlpacaVenue
+from engine.bars import Bars
+from engine.book import Orders
+from engine.errors import CheckpointError, TradingHalted
+from engine.reasons import Reason, explain
+from engine.run.backtest import run_cerebro
+from engine.run.paper.bars_kept import day
+from engine.run.paper.room import Room
+from engine.run.paper.state import State, book_body
+from engine.run.record import Recorder
+from engine.trader import Trader
+
+SEEN = ("market", "book")
+KEPT = ("exposure", "keep", "target", "reasons", "filled", "price", "fee", "unfilled")
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The entries of one decision, oldest session first; the last one is the decision itself."""
+
+    entries: list[tuple[date, dict[str, Any]]]
+
+    @property
+    def equity(self) -> float:
+        """Equity at the close that was decided on, by our own books."""
+        return float(self.entries[-1][1]["equity"])
+
+
+def decide(room: Room, state: State, desk: Desk, kept: Bars, label: str) -> Decided:
+    """Run the strategy over the accepted bars after the last decision; nothing is written or sent.
+
+    Raises: CheckpointError for another policy than the journal's, or one that returns no number;
+    TradingHalted where a guard of the account says no.
+    """
+    trader, unseen = _trader(room, state, kept)
+    before = trader.memory.copy()
+    assert state.book is not None
+    spec = trader.spec
+    venue = AlpacaVenue(
+        desk, room.symbols, state.book.copy(), spec.costs, spec.venue, label, sends=False
+    )
+    recorder = Recorder()
+    broker = run_cerebro(unseen, trader, recorder.watch(trader, venue), send_last=False)
+    trader.observer = None
+    sizes = {order.data._name: float(order.size) for order in broker.queued}
+    wanted = np.array([[sizes.get(symbol, 0.0) for symbol in room.symbols]])
+    last = recorder.rows[-1]
+    qty, why = _allowed(room, wanted)
+    _require_guards(room, state, day(unseen.sessions[-1]), float(last["equity"]), qty)
+    entries = []
+    for at, row in enumerate(recorder.rows):
+        body = _body(row) | {"caught_up": at + 1 < len(recorder.rows)}
+        entries.append((day(recorder.sessions[at]), body | {"orders": [], "booked": {}}))
+    first, final = entries[0][1], entries[-1][1]
+    first["memory_before"] = pack(before)
+    final |= {
+        "orders": qty[0].tolist(),
+        "refused": {room.symbols[n]: explain(int(why[0, n])) for n in np.flatnonzero(why[0])},
+        "booked": booked(desk.lines),
+        "book": book_body(venue.book),
+        "memory": pack(trader.memory),
+        "warm": trader.warm.tolist(),
+        "checkpoint": state.checkpoint,
+        "bars": unseen.digest(),
+    }
+    return Decided(entries)
+
+
+def orders_from(decision: Mapping[str, Any]) -> Orders:
+    """Return the orders that a stored decision came to."""
+    return Orders.market(np.array([decision["orders"]], dtype=np.float64))
+
+
+def pack(array: np.ndarray) -> dict[str, Any]:
+    """Return an array as JSON that gives back every bit."""
+    plain = np.ascontiguousarray(array)
+    data = base64.b64encode(plain.tobytes()).decode()
+    return {"dtype": plain.dtype.str, "shape": list(plain.shape), "data": data}
+
+
+def unpack(body: Mapping[str, Any]) -> np.ndarray:
+    """Return the array that `pack` wrote."""
+    plain = np.frombuffer(base64.b64decode(body["data"]), dtype=np.dtype(body["dtype"]))
+    return plain.reshape(body["shape"]).copy()
+
+
+def _trader(room: Room, state: State, kept: Bars) -> tuple[Trader, Bars]:
+    # The windows come from the journal's bars; the memory from the last decision, or from a burn-in.
+    policy = room.policy()
+    if policy.info.sha256["policy.onnx"] != state.checkpoint:
+        raise CheckpointError(
+            f"{room.checkpoint}: expected the policy {str(state.checkpoint)[:12]} that this account "
+            f"runs with, found {policy.info.sha256['policy.onnx'][:12]}; put it back, or resume with "
+            "--new-checkpoint to start this one from a burn-in"
+        )
+    trader = Trader(room.spec(policy.info), policy, len(room.symbols))
+    after = kept.sessions[-2] if state.decided is None else np.datetime64(state.decided)
+    history, unseen = kept.between(None, after), kept.between(after + 1, None)
+    if state.fresh_memory:
+        trader.prime(history)
+        return trader, unseen
+    trader.stream.prime(history)
+    own = {
+        "memory": unpack(state.decision["memory"]),
+        "warm": np.array(state.decision["warm"], dtype=np.int64),
+    }
+    trader.restore(trader.snapshot() | own)
+    return trader, unseen
+
+
+def _allowed(room: Room, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    # What the venue, or the white list, does not let us trade is left out; nothing is rescaled.
+    why = np.zeros(wanted.shape, dtype=np.int32)
+    for n in np.flatnonzero(wanted[0]):
+        symbol, qty = room.symbols[n], float(wanted[0, n])
+        listed = not room.guards.symbols or symbol in room.guards.symbols
+        asset = room.gateway.asset(symbol)
+        whole = qty.is_integer() or asset.fractionable
+        if not (listed and asset.active and asset.tradable and whole):
+            why[0, n] = Reason.UNTRADABLE
+    return np.where(why == 0, wanted, 0.0), why
+
+
+def _require_guards(
+    room: Room, state: State, session: date, equity: float, qty: np.ndarray
+) -> None:
+    guards, count = room.guards, int((qty != 0).sum())
+    if guards.max_orders is not None and count > guards.max_orders:
+        raise TradingHalted(
+            f"guards.max_orders: expected at most {guards.max_orders} orders in one session, found "
+            f"{count}; look at the decision, then resume or raise the limit"
+        )
+    if state.forgiven == session:
+        return
+    before = float(state.decision.get("equity", state.peak))
+    for name, limit, base in (
+        ("max_daily_loss", guards.max_daily_loss, before),
+        ("max_drawdown", guards.max_drawdown, state.peak),
+    ):
+        if limit is not None and equity < base * (1.0 - limit):
+            raise TradingHalted(
+                f"guards.{name}: expected equity above {base * (1.0 - limit):,.2f} at the close of "
+                f"{session}, found {equity:,.2f}; resume to go on from here"
+            )
+
+
+def _body(row: Mapping[str, Any]) -> dict[str, Any]:
+    body: dict[str, Any] = {name: _plain(row[name]) for name in KEPT}
+    body["equity"] = float(row["equity"])
+    return body | {f"seen_{name}": pack(row[name]) for name in SEEN}
+
+
+def _plain(array: np.ndarray) -> list[Any]:
+    return [None if x != x else x for x in array.tolist()]

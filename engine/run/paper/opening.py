@@ -1,0 +1,58 @@
+"""The first entry of an account's journal: who it is, what it holds, and who trades it."""
+
+from importlib import metadata
+
+from brokers.alpaca.notes import Notes
+from brokers.alpaca.records import Account
+from engine import VERSION, checkpoint
+from engine.book import Book
+from engine.errors import UsageError
+from engine.run.paper.reconcile import require_ours
+from engine.run.paper.room import Room
+from engine.run.paper.state import book_body
+
+LIBRARIES = ("alpaca-py", "backtrader", "numpy", "onnxruntime")
+
+
+def open_account(room: Room, notes: Notes, account: Account) -> None:
+    """Write the account down as it stands; from here on every share and dollar is accounted for.
+
+    Raises: UsageError for open orders, or positions without `paper.adopt`; TradingHalted.
+    """
+    waiting = room.gateway.open_orders()
+    if waiting:
+        raise UsageError(
+            f"account {account.number}: expected no open order, found {len(waiting)}, the first in "
+            f"{waiting[0].symbol}; cancel them before the agent starts"
+        )
+    book = venue_book(room, account)
+    if book.qty.any() and not room.settings.paper.adopt:
+        raise UsageError(
+            f"account {account.number}: expected no position, found some in the symbols of the agent; "
+            "close them, or set paper.adopt = true to start from them"
+        )
+    info = checkpoint.read(room.checkpoint)
+    body = {
+        "account": account.id,
+        "number": account.number,
+        "symbols": list(room.symbols),
+        "checkpoint": info.sha256["policy.onnx"],
+        "feed": room.settings.paper.feed,
+        "book": book_body(book),
+        "versions": {name: metadata.version(name) for name in LIBRARIES} | {"barwise": VERSION},
+    }
+    notes.note("opened", None, body)
+    notes.commit()
+
+
+def venue_book(room: Room, account: Account) -> Book:
+    """Return what the venue holds as a book of our own. Raises: TradingHalted for other symbols."""
+    positions = room.gateway.positions()
+    require_ours(room, positions)
+    book = Book.start(account.cash, 1, len(room.symbols))
+    for n, symbol in enumerate(room.symbols):
+        if symbol in positions:
+            position = positions[symbol]
+            book.qty[0, n], book.basis[0, n] = position.qty, position.entry_price
+            book.mark[0, n], book.since[0, n] = position.price, 0
+    return book

@@ -1,0 +1,142 @@
+"""Our books against the venue's: shares, cash and orders must be explained before anything is sent.
+
+A failed read is unknown, never flat; a difference is shown and stops everything, never mended.
+"""
+
+from datetime import timedelta
+
+import numpy as np
+
+from brokers.alpaca.actions import events_of
+from brokers.alpaca.bars import EARLY, LATE
+from brokers.alpaca.desk import fills_of
+from brokers.alpaca.records import Account, Position
+from engine import clock as time
+from engine.book import Book, Orders
+from engine.errors import TradingHalted, VenueUnavailable
+from engine.events import apply_split
+from engine.run.paper.bars_kept import day
+from engine.run.paper.room import CALENDAR, Room
+from engine.run.paper.state import State
+
+SHARES, CENTS = 1e-6, 0.01
+AGAIN = 2.0  # seconds before a difference is believed
+
+
+def label_of(room: Room, account_id: str) -> str:
+    """Return how every client order id of this account begins."""
+    plain = "".join(x for x in account_id.lower() if x.isalnum())
+    return f"{room.settings.paper.strategy}-{plain[:6]}"
+
+
+def expected_book(room: Room, state: State) -> Book:
+    """Return what the venue should hold now: the book after the last decision, and what came since."""
+    assert state.book is not None
+    book = state.book.copy()
+    split = _splits_since(room, state)
+    if (split != 1.0).any():
+        apply_split(book, Orders.none(1, len(room.symbols)), split)
+    for line, fill in fills_of(state.lines.values()):
+        book.qty[0, room.symbols.index(line.intent.symbol)] += fill.qty
+        book.cash[0] -= fill.qty * fill.price
+    return book
+
+
+def reconcile(room: Room, state: State, account: Account) -> None:
+    """Compare shares, cash and orders with the venue.
+
+    Raises: TradingHalted with every difference; VenueUnavailable where the answer cannot be true.
+    """
+    _require_own_orders(room, state)
+    expected = expected_book(room, state)
+    for patient in (True, False):
+        differences = _differences(room, state, expected, room.gateway.positions(), account)
+        if not differences:
+            return
+        if patient:
+            room.clock.sleep(AGAIN)
+            account = room.gateway.account()
+    raise TradingHalted(
+        "our books and the venue's differ: " + "; ".join(differences) + "; find out who traded or "
+        "what was booked, then resume, with --rebase to go on from what the venue holds"
+    )
+
+
+def require_ours(room: Room, positions: dict[str, Position]) -> None:
+    """Refuse an account that holds what this agent does not trade. Raises: TradingHalted."""
+    others = sorted(set(positions) - set(room.symbols))
+    if others:
+        raise TradingHalted(
+            f"expected positions in {', '.join(room.symbols)} only, found {', '.join(others)}; use "
+            "an account of its own for the agent, or close them"
+        )
+
+
+def _differences(
+    room: Room,
+    state: State,
+    expected: Book,
+    positions: dict[str, Position],
+    account: Account,
+) -> list[str]:
+    if expected.qty.any() and not positions:
+        raise VenueUnavailable(
+            "expected positions, the venue answered with an empty list; it is unknown what is held "
+            "and nothing is sent until the answer agrees"
+        )
+    require_ours(room, positions)
+    found = []
+    for n, symbol in enumerate(room.symbols):
+        ours = float(expected.qty[0, n])
+        theirs = positions[symbol].qty if symbol in positions else 0.0
+        if abs(ours - theirs) > SHARES:
+            found.append(f"{symbol}: ours {ours:g} shares, the venue's {theirs:g}")
+    cash = float(expected.cash[0] + expected.fees[0])  # modelled costs are booked with us alone
+    fills = sum(len(line.fills) for line in state.lines.values())
+    if abs(cash - account.cash) > CENTS * (1 + fills) + 1e-9 * abs(cash):
+        found.append(
+            f"cash: ours {cash:,.2f} before modelled costs, the venue's {account.cash:,.2f}"
+        )
+    return found
+
+
+def _require_own_orders(room: Room, state: State) -> None:
+    # Orders of ours that the journal does not know mean an old journal or a second runner.
+    assert state.opened is not None
+    if state.decided is not None:
+        since = time.closing(state.decided, CALENDAR)
+        recent = room.gateway.orders_since(since)
+        mine = label_of(room, state.opened["account"])
+        unknown = [
+            x for x in recent
+            if x.client_order_id.startswith(f"{mine}-") and x.client_order_id not in state.lines
+        ]  # fmt: skip
+        if unknown:
+            raise TradingHalted(
+                f"{unknown[0].client_order_id}: the venue has this order of ours, the journal does "
+                "not; the journal is older than the account, or another runner trades it: restore "
+                "the newest journal, or resume with --rebase"
+            )
+    foreign = [x for x in room.gateway.open_orders() if x.client_order_id not in state.lines]
+    if foreign:
+        order = foreign[0]
+        raise TradingHalted(
+            f"{order.symbol}: an open order of {order.qty:g} shares ({order.client_order_id}) is not "
+            "ours; cancel it, then resume"
+        )
+
+
+def _splits_since(room: Room, state: State) -> np.ndarray:
+    # Sessions that have opened since the book was last marked; their bars are not known yet.
+    split = np.ones((1, len(room.symbols)))
+    opened = time.last_opened(room.clock.now(), CALENDAR)
+    if state.decided is None or opened <= np.datetime64(state.decided):
+        return split
+    first = np.datetime64(state.decided) + 1
+    symbols = list(room.symbols)
+    start, end = state.decided + timedelta(days=1), day(opened)
+    actions = room.gateway.corporate_actions(symbols, start - EARLY, end + LATE)
+    for n, symbol in enumerate(symbols):
+        for event in events_of(actions, symbol, first, opened)[0]:
+            split[0, n] *= event.split
+    return split
