@@ -91,7 +91,7 @@ class Transport(HTTPAdapter):
             raise
         response.request = request
         text = self._keys.hide(content.decode("utf-8", "replace"))
-        self.seen = Reply(response.status_code, _parsed(text), text, response.headers)
+        self.seen = Reply(response.status_code, read_json(text), text, response.headers)
         return response
 
     def get_connection_with_tls_context(self, *args: Any, **options: Any) -> HTTPConnectionPool:
@@ -100,6 +100,14 @@ class Transport(HTTPAdapter):
         if not hasattr(pool.ConnectionCls, "watched"):
             pool.ConnectionCls = _watched(pool.ConnectionCls, self._watch)
         return pool
+
+
+def read_json(text: str) -> object:
+    """Return what a body says; None where it is no JSON, or holds NaN or Infinity."""
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
 
 
 class _Watch:
@@ -142,13 +150,6 @@ def _watched(kind: Any, watch: _Watch) -> Any:
             return kind.getresponse(self)
 
     return Watched
-
-
-def _parsed(text: str) -> object:
-    try:
-        return json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _refuse(name: str) -> None:
