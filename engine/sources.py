@@ -3,7 +3,8 @@
 Loading is strict: nothing is repaired, nothing is guessed.
 
 `sample` ships with barwise (four stocks, 2000-2013); `csv` and `parquet` read your files;
-`synthetic` makes a market from a seed (engine.data.synthetic).
+`synthetic` makes a market from a seed (engine.data.synthetic); `alpaca` reads what
+`barwise data fetch` has downloaded, and asks no network.
 """
 
 from dataclasses import replace
@@ -15,10 +16,12 @@ import numpy as np
 from pydantic import BaseModel, Field, model_validator
 
 from engine.bars import Bars, PriceBasis, last_bars
-from engine.data import assemble, sheets, synthetic, tables
+from engine.data import assemble, cached, sheets, synthetic, tables
+from engine.data.cache import Cache, require_symbol
 from engine.data.jumps import HOLE
 from engine.data.synthetic import SyntheticSettings
 from engine.errors import DataError
+from engine.settings_paper import Feed
 
 SAMPLE = Path(__file__).parent / "data" / "sample" / "stocks.csv.gz"
 SAMPLE_SYMBOLS = ("AAPL", "GOOG", "IBM", "MSFT")
@@ -27,7 +30,7 @@ SAMPLE_SYMBOLS = ("AAPL", "GOOG", "IBM", "MSFT")
 class DataSettings(BaseModel, frozen=True, extra="forbid"):
     """Which bars a run reads."""
 
-    source: Literal["sample", "csv", "parquet", "synthetic"] = Field(
+    source: Literal["sample", "csv", "parquet", "synthetic", "alpaca"] = Field(
         "sample", description="where bars come from"
     )
     symbols: tuple[str, ...] = Field((), description="which symbols, in this order; empty = all")
@@ -46,6 +49,8 @@ class DataSettings(BaseModel, frozen=True, extra="forbid"):
         "not_traded",
         description="a bar of volume 0 is a bar without trades, or a bar like any other",
     )
+    feed: Feed = Field("iex", description="alpaca: which of its market data feeds")
+    cache: str = Field("cache", description="alpaca: folder that `barwise data fetch` writes to")
     synthetic: SyntheticSettings = SyntheticSettings()
 
     @model_validator(mode="after")
@@ -99,6 +104,8 @@ def _load_whole(settings: DataSettings) -> Bars:
         return assemble.bars(found, "raw", settings.calendar, settings.zero_volume, "sample")
     if settings.source == "synthetic":
         return _synthetic(settings)
+    if settings.source == "alpaca":
+        return _cached(settings)
     assert settings.path is not None
     assert settings.price_basis is not None
     found = _from_path(Path(settings.path), settings)
@@ -106,6 +113,12 @@ def _load_whole(settings: DataSettings) -> Bars:
     return assemble.bars(
         found, settings.price_basis, settings.calendar, settings.zero_volume, source
     )
+
+
+def _cached(settings: DataSettings) -> Bars:
+    names = tuple(require_symbol(symbol) for symbol in settings.symbols)
+    store = Cache(Path(settings.cache), f"alpaca:{settings.feed}")
+    return cached.load(store, names, settings.start, settings.end, settings.zero_volume)
 
 
 def _synthetic(settings: DataSettings) -> Bars:

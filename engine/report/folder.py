@@ -15,17 +15,15 @@ It knows what the columns are, not what they mean for a page.
 
 import csv
 import json
-import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
 from engine.errors import DataError
+from engine.files import atomic
 
 Table = dict[str, np.ndarray]
 Columns = Mapping[str, np.ndarray | Sequence[Any]]
@@ -172,22 +170,6 @@ def stacked(
         "symbol": np.asarray(list(symbols), dtype=str)[columns],
     }
     return table | {key: np.broadcast_to(value, shape)[chosen] for key, value in fields.items()}
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[TextIO]:
-    """Open a text file that takes its name only when it is complete and on disk."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # mkstemp makes it private; a report is to be read
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _plain(value: Any) -> Any:

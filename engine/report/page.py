@@ -14,10 +14,11 @@ from typing import Any
 
 from engine.account import Conventions
 from engine.metrics import BY_KEY
+from engine.files import atomic
 from engine.report import sections
 from engine.report.cautions import cautions
 from engine.report.charts import chart_data, role_of
-from engine.report.folder import Run, RunFolder, atomic
+from engine.report.folder import Run, RunFolder
 from engine.report.formats import FILL_RULES, percent, plain_name, shown
 
 HERE = Path(__file__).parent

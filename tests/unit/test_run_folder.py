@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from engine.errors import DataError
-from engine.report.folder import RunFolder, atomic, stacked
+from engine.files import atomic
+from engine.report.folder import RunFolder, stacked
 from tests.made_up_run import FOUR_DAYS as DAYS
 from tests.made_up_run import small
 
