@@ -176,12 +176,14 @@ def _check_shares(state: State, order: Order, instead_of: Order | None) -> None:
                 held_for_orders=number(abs(held) - free),
                 symbol=order.symbol,
             )
+        if held + wanted < -DUST and order.fractional:
+            raise unprocessable("fractional orders cannot be sold short")
     elif order.sign < 0:
         _check_short(state, order)
 
 
 def _check_short(state: State, order: Order) -> None:
-    if order.qty is None or order.qty != int(order.qty):
+    if order.fractional:
         raise unprocessable("fractional orders cannot be sold short")
     allowed = state.settings.shorting and not state.configuration.get("no_shorting")
     if not allowed or state.equity() < money.LEAST_EQUITY:

@@ -65,6 +65,11 @@ class Order:
         return self.status in OVER
 
     @property
+    def fractional(self) -> bool:
+        """Tell whether it is for less than whole shares."""
+        return self.qty is None or self.qty != int(self.qty)
+
+    @property
     def left(self) -> float:
         """Return the shares still to be filled; 0 for a notional order without a price."""
         if self.qty is None:
