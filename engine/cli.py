@@ -6,6 +6,7 @@ everything else to stderr.
 
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -23,13 +24,14 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Look at market data, check it, clean it.", no_args_is_help=True)
+data_app = typer.Typer(help="Look at market data, check it, clean it, fetch it.", no_args_is_help=True)
 check_app = typer.Typer(help="Prove a configuration: parity, look-ahead.", no_args_is_help=True)
 config_app = typer.Typer(help="Settings.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(check_app, name="check")
 app.add_typer(config_app, name="config")
 
+DAY = ["%Y-%m-%d"]
 Config = Annotated[str, typer.Argument(help="Settings file, or the name of one in configs/.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Overrides = Annotated[
@@ -129,6 +131,30 @@ def report(
     _finish(run_report(run_folder, json), json)
 
 
+@app.command()
+def exchange(
+    config: Annotated[
+        str | None, typer.Argument(help="Settings file, or a name in configs/; its data is served.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="First session to trade, YYYY-MM-DD.")
+    ] = None,
+    speed: Annotated[
+        float | None, typer.Option(help="Clock speed, x real time; without, it moves when told.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 = any free port.")] = 0,
+    faults: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Fault script: TOML with [[rule]] tables.")
+    ] = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Serve past bars as an exchange that speaks Alpaca's API, on this machine only."""
+    from engine.run.exchange_commands import run_exchange
+
+    run_exchange(config, tuple(overrides or ()), start, speed, port, faults, json)
+
+
 @data_app.command("list")
 def data_list(json: Json = False) -> None:
     """List the data that comes with barwise, and the sources."""
@@ -162,6 +188,34 @@ def data_clean(
     from engine.run.data_commands import clean_data
 
     _finish(clean_data(file, out, clamp, calendar, json), json)
+
+
+@data_app.command("fetch")
+def data_fetch(
+    first: Annotated[datetime, typer.Option("--from", formats=DAY, help="First date.")],
+    last: Annotated[datetime, typer.Option("--to", formats=DAY, help="Last date.")],
+    symbols: Annotated[
+        list[str] | None, typer.Argument(metavar="SYMBOL...", help="Tickers; or --config.")
+    ] = None,
+    feed: Annotated[str | None, typer.Option(help="iex, sip, otc or boats.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder to keep the bars in.")] = None,
+    config: Annotated[
+        str | None, typer.Option(help="Settings with data.symbols and the data host.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Ask for all of it once more, to find revisions.")
+    ] = False,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Download daily bars and events from Alpaca; go on where an earlier download stopped."""
+    from engine.run.build import find_settings
+    from engine.run.data_commands import fetch_data
+
+    chosen = [*(overrides or ()), *([f"data.feed={feed}"] if feed else ())]
+    chosen += [f'data.cache="{cache}"'] if cache else []
+    settings = find_settings(config, tuple(chosen))
+    _finish(fetch_data(symbols or [], first.date(), last.date(), settings, again, json), json)
 
 
 @check_app.command("parity")

@@ -7,7 +7,7 @@ import hmac
 import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -54,9 +54,9 @@ class Control:
         self._exchange, self._faults = exchange, faults
 
     def move(self, body: Wire) -> Wire:
-        """Move the clock {"to": time}, by {"seconds": n}, or to a session's {"close": date}.
+        """Move the clock {"to": time}, by {"seconds": n}, to a session's {"close": date}, or to the
+        {"next": "close"}; the same with "open". The last two take "minutes" to go beyond.
 
-        "open" and "close" take a session and, if given, "minutes" after it.
         Raises: UsageError where the clock cannot move, or would move back.
         """
         moved = self._exchange.clock
@@ -132,13 +132,25 @@ class Control:
             return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
         if "seconds" in body:
             return self._exchange.clock.now() + timedelta(seconds=float(body["seconds"]))
-        edge = "open" if "open" in body else "close"
-        if edge not in body:
-            raise UsageError('expected one of "to", "seconds", "open", "close"')
-        hours = clock.opens_at if edge == "open" else clock.closes_at
-        day = clock.as_day(date.fromisoformat(body[edge]))
-        at = hours(day.reshape(1), self._exchange.bars.calendar)[0].item().replace(tzinfo=UTC)
-        return cast(datetime, at) + timedelta(minutes=float(body.get("minutes", 0)))
+        edge = body.get("next") or ("open" if "open" in body else "close")
+        if edge not in ("open", "close") or not {"next", edge} & body.keys():
+            raise UsageError('expected one of "to", "seconds", "open", "close", "next"')
+        beyond = timedelta(minutes=float(body.get("minutes", 0)))
+        return self._edge(edge, None if "next" in body else body[edge]) + beyond
+
+    def _edge(self, edge: str, session: str | None) -> datetime:
+        # When a session opens or closes; without one, the first time that is still to come.
+        calendar, now = self._exchange.bars.calendar, self._exchange.clock.now()
+        first = date.fromisoformat(session) if session else now.date()
+        last = first if session else first + timedelta(days=14)
+        days = clock.sessions(calendar, first, last)
+        hours = (
+            clock.opens_at(days, calendar) if edge == "open" else clock.closes_at(days, calendar)
+        )
+        times: list[datetime] = [at.replace(tzinfo=UTC) for at in hours.tolist()]
+        if session and not times:
+            raise UsageError(f"{session} is not a session of {calendar}")
+        return times[0] if session else next(at for at in times if at > now)
 
 
 def _endpoint(exchange: Exchange, token: str, call: Callable[[Any], Any]) -> Callable[..., Any]:

@@ -56,7 +56,7 @@ def corporate_action_routes(exchange: Exchange) -> list[Route]:
 def corporate_actions(exchange: Exchange, ask: Ask) -> Wire:
     """Answer a page of actions, grouped by type."""
     query = ask.query
-    limit, after, up = limit_of(query, 100, 1000), token_of(query), rising(query)
+    limit, after, up = limit_of(query, 100, 1000), token_of(query, 3), rising(query)
     today = new_york_date(exchange.clock.now())
     told = [x for x in _wanted(exchange.bars, query, today) if x.on <= today]
     told.sort(key=lambda action: action.key, reverse=not up)

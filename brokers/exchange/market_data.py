@@ -7,6 +7,7 @@ number of trades is 0, and `vw` is the mean of high, low and close.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from functools import lru_cache, partial
@@ -20,7 +21,7 @@ from brokers.exchange.exchange import Exchange
 from brokers.exchange.paging import limit_of, next_token, refuse, rising, symbols_of, token_of
 from brokers.exchange.wire import NEW_YORK, moment, new_york_date
 from engine import clock
-from engine.bars import CLOSE, Bars
+from engine.bars import CLOSE, HIGH, LOW, OPEN, VOLUME, Bars
 
 FEEDS = ("iex", "sip", "otc", "boats", "delayed_sip", "overnight")
 MOST_BARS = 10_000
@@ -81,28 +82,19 @@ def snapshots(exchange: Exchange, ask: Ask) -> Wire:
 
 def known(exchange: Exchange) -> Bars:
     """Return the bars that may be served now."""
-    whole = exchange.served()
-    closed = exchange.newest() - exchange.switches.stale
-    bars = whole.between(None, exchange.bars.sessions[closed]) if closed >= 0 else _none_of(whole)
-    running = exchange.newest() + 1
-    if not exchange.switches.forming or running >= len(exchange.bars.sessions):
-        return bars
-    day = exchange.bars.sessions[running : running + 1]
-    opens = clock.opens_at(day, exchange.bars.calendar)[0].item().replace(tzinfo=UTC)
-    return bars if exchange.clock.now() < opens else _with_forming(whole, len(bars.sessions))
-
-
-def _none_of(bars: Bars) -> Bars:
-    return bars.between(None, bars.sessions[0] - 1)
+    whole, closed = exchange.served(), exchange.newest()
+    if exchange.switches.forming and exchange.hours.opened(exchange.clock.now()) == closed + 1:
+        return _with_forming(whole, closed + 1)
+    return whole.between(None, whole.sessions[closed] if closed >= 0 else whole.sessions[0] - 1)
 
 
 def _with_forming(whole: Bars, upto: int) -> Bars:
     # The running session's bar as its first trade leaves it: nothing later is told.
     bars = whole.between(None, whole.sessions[upto])
     ohlcv = bars.ohlcv.copy()
-    ohlcv[-1, :, 1:4] = ohlcv[-1, :, :1]
-    ohlcv[-1, :, 4] = 1.0
-    return Bars(**{**vars(bars), "ohlcv": ohlcv})
+    ohlcv[-1, :, [HIGH, LOW, CLOSE]] = ohlcv[-1, :, OPEN]
+    ohlcv[-1, :, VOLUME] = 1.0
+    return replace(bars, ohlcv=ohlcv)
 
 
 def _page(
@@ -110,7 +102,7 @@ def _page(
 ) -> tuple[list[tuple[str, Wire]], str | None]:
     query = ask.query
     _check_format(query)
-    limit, after = limit_of(query, 1000, MOST_BARS), token_of(query)
+    limit, after = limit_of(query, 1000, MOST_BARS), token_of(query, 2)
     bars = known(exchange)
     first, last = _days(query, exchange.clock.now())
     every = _rows(bars, sorted(symbols), bars.span(first, last), rising(query))
@@ -136,10 +128,11 @@ def _rows(
 
 
 def _is_after(bars: Bars, symbol: str, t: int, after: list[str], up: bool) -> bool:
-    name, day = after[0], clock.as_day(date.fromisoformat(after[1]))
+    name, day = after
     if symbol != name:
         return symbol > name
-    return bool(bars.sessions[t] > day if up else bars.sessions[t] < day)
+    here = str(bars.sessions[t])
+    return here > day if up else here < day
 
 
 def _newest(bars: Bars, symbol: str, count: int) -> list[int]:

@@ -41,8 +41,8 @@ def next_token(*last: str) -> str:
     return base64.urlsafe_b64encode(json.dumps(last).encode()).decode()
 
 
-def token_of(query: dict[str, str]) -> list[str] | None:
-    """Return what the page token names, None on the first page. Raises: Refusal."""
+def token_of(query: dict[str, str], parts: int) -> list[str] | None:
+    """Return the texts of the page token, None on the first page. Raises: Refusal."""
     text = query.get("page_token")
     if not text:
         return None
@@ -50,6 +50,6 @@ def token_of(query: dict[str, str]) -> list[str] | None:
         found = json.loads(base64.b64decode(text, altchars=b"-_", validate=True))
     except (binascii.Error, ValueError):
         found = None
-    if not isinstance(found, list) or not all(isinstance(part, str) for part in found):
+    if not isinstance(found, list) or [type(part) for part in found] != [str] * parts:
         raise refuse(f"invalid page_token: {text}")
     return found

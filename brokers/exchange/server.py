@@ -105,6 +105,7 @@ def _config(application: Any) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         server_header=False,
+        date_header=False,
         timeout_keep_alive=3600,
         timeout_graceful_shutdown=2,
     )
@@ -125,18 +126,24 @@ class _Uvicorn(uvicorn.Server):
         super().__init__(config)
         self.up = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._asked_to_stop = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self.up.set()
 
+    async def main_loop(self) -> None:
+        # In place of a look ten times a second; what else it would do, nothing here needs.
+        await self._asked_to_stop.wait()
+
     def stop(self) -> None:
-        self.should_exit = True
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._cut_off)
 
     def _cut_off(self) -> None:
+        self.should_exit = True
+        self._asked_to_stop.set()
         for connection in list(self.server_state.connections):
             if isinstance(connection, H11Protocol):
                 connection.transport.abort()
