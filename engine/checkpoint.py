@@ -41,6 +41,10 @@ class TrainedOn(BaseModel, frozen=True, extra="forbid"):
     symbols: tuple[str, ...]
     start: date
     end: date = Field(description="last session of the training range")
+    feed: str = Field(
+        default_factory=lambda known: feed_of(known.get("source", "")),
+        description="vendor and feed of the bars; older records say it in `source` only",
+    )
 
 
 class CheckpointInfo(BaseModel, frozen=True, extra="forbid"):
@@ -78,6 +82,11 @@ class CheckpointInfo(BaseModel, frozen=True, extra="forbid"):
     def frozen_scaler(self) -> Scaler:
         """Return the scaler fitted in training, bit for bit."""
         return Scaler.from_dict(self.scaler)
+
+
+def feed_of(source: str) -> str:
+    """Return vendor and feed of bars by their source: alpaca:iex, sample, csv, synthetic."""
+    return source.split(" ")[0].rstrip(":")
 
 
 def read(folder: Path) -> CheckpointInfo:

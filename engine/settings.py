@@ -155,22 +155,27 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         )
 
 
-def load(path: Path, overrides: tuple[str, ...] = ()) -> Settings:
-    """Read a settings file and apply `key.path=value` overrides.
+def load(path: Path | None, overrides: tuple[str, ...] = ()) -> Settings:
+    """Read a settings file (None = the defaults) and apply `key.path=value` overrides.
 
     Raises: SettingsError naming the file, the key, what was found and what to do.
     """
+    tree = _tree(path) if path else {}
+    for override in overrides:
+        _apply(tree, override)
+    return build(tree, str(path or "--set"))
+
+
+def _tree(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-        tree = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        tree: dict[str, Any] = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except FileNotFoundError as error:
         raise SettingsError(f"{path}: no such settings file; see configs/ for examples") from error
     except (ValueError, OSError) as error:  # of TOML, of JSON (a run folder's settings), of text
         kind = "JSON" if path.suffix == ".json" else "TOML"
         raise SettingsError(f"{path}: cannot be read as {kind}: {error}") from error
-    for override in overrides:
-        _apply(tree, override)
-    return build(tree, str(path))
+    return tree
 
 
 def build(tree: dict[str, Any], where: str) -> Settings:

@@ -64,6 +64,8 @@ class DataSettings(BaseModel, frozen=True, extra="forbid"):
                     f'"{files}" needs price_basis: "raw" (as printed that day), '
                     '"split" (adjusted for splits), or "total" (for splits and dividends)'
                 )
+        if self.source == "alpaca" and self.calendar != "XNYS":
+            raise ValueError('"alpaca" has sessions of XNYS; leave calendar out')
         if self.start and self.end and self.start > self.end:
             raise ValueError(f"start {self.start} is after end {self.end}")
         return self

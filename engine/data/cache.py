@@ -117,7 +117,8 @@ class Cache:
         held = self._sound(new.symbol, old)
         revised: tuple[Revision, ...] = ()
         if held is not None and old is not None:
-            revised = tuple(revisions(held, new, first, last, at))
+            known = max(first, old.first), min(last, old.last)
+            revised = tuple(revisions(held, new, *known, at))
             new = joined(held, new, first, last)
             first, last = min(first, old.first), max(last, old.last)
         data = _to_parquet(new)

@@ -20,11 +20,13 @@ from engine.trader import TraderSpec
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def find_settings(config: str, overrides: tuple[str, ...] = ()) -> Settings:
-    """Load a settings file by path, or by name from configs/.
+def find_settings(config: str | None, overrides: tuple[str, ...] = ()) -> Settings:
+    """Load a settings file by path, or by name from configs/; None = the defaults.
 
     Raises: SettingsError listing the names that exist.
     """
+    if config is None:
+        return load(None, overrides)
     path = Path(config)
     if path.suffix == ".toml" or path.exists():
         return load(path, overrides)

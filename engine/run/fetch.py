@@ -1,0 +1,80 @@
+"""Download bars into the cache, symbol by symbol; what is done stays done when it is stopped."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from brokers.alpaca.bars import BarSource, closed_sessions, histories
+from engine.clock import Clock
+from engine.data.cache import Cache
+from engine.data.revisions import Revision
+from engine.errors import DataError, UsageError
+from engine.settings_paper import Feed
+
+# Sessions asked for once more before new ones: vendors correct bars and list events late.
+OVERLAP = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What became of one symbol. `asked` is None where everything was there already."""
+
+    symbol: str
+    asked: tuple[date, date] | None
+    bars: int = 0
+    notes: tuple[str, ...] = ()
+    revisions: tuple[Revision, ...] = ()
+    error: str | None = None
+
+
+def fetch(
+    gateway: BarSource,
+    cache: Cache,
+    feed: Feed,
+    symbols: tuple[str, ...],
+    first: date,
+    last: date,
+    at: Clock,
+    again: bool = False,
+) -> Iterator[Fetched]:
+    """Make the cache hold each symbol from `first` to `last`, as far as sessions have closed.
+
+    `again` asks for all of it, to find revisions. Bad data ends its own symbol only.
+    Raises: UsageError for a range without a closed session; VenueUnavailable and TradingHalted
+    from the gateway: what was stored before stays.
+    """
+    days = closed_sessions(first, last, at)
+    if len(days) == 0:
+        raise UsageError(
+            f"no session closed from {first} to {last}; it is {at.now():%Y-%m-%d %H:%M} UTC"
+        )
+    end = min(last, days[-1].item())
+    with cache.writing():
+        for symbol in symbols:
+            try:
+                yield _one(gateway, cache, feed, symbol, first, end, at, again)
+            except DataError as error:
+                yield Fetched(symbol, (first, end), error=str(error))
+
+
+def _one(
+    gateway: BarSource,
+    cache: Cache,
+    feed: Feed,
+    symbol: str,
+    first: date,
+    last: date,
+    at: Clock,
+    again: bool,
+) -> Fetched:
+    asked = cache.lacking(symbol, first, last, OVERLAP, again)
+    if asked is None:
+        return Fetched(symbol, None, cache.manifest().symbols[symbol].bars)
+    (found,) = histories(gateway, (symbol,), *asked, feed, at)
+    if not found.has_bar.any() and symbol not in cache.manifest().symbols:
+        raise DataError(
+            f"{symbol}: {cache.source} has no bar from {asked[0]} to {asked[1]}; check the ticker, "
+            "or ask for later dates (iex begins in 2020, sip in 2016)"
+        )
+    entry, revised = cache.store(found, *asked, at.now())
+    return Fetched(symbol, asked, entry.bars, found.notes, revised)
