@@ -1,15 +1,15 @@
 """One small file that says how the runner is: for `status`, a container's health check, a person.
 
-It is written whole, then put in place, so a reader sees the old or the new one and never half.
+It holds no secret. A reader sees the old file or the new one, never half of one.
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
 from engine.errors import UsageError
+from engine.files import atomic
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,10 @@ class Health:
 
 
 def write_health(path: Path, health: Health) -> None:
-    """Put the file in place, readable by its owner only. Raises: OSError."""
+    """Put the file in place. Raises: OSError."""
     times = {name: _text(getattr(health, name)) for name in ("at", "next_look")}
-    fresh = path.with_name(path.name + ".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+    with atomic(path) as file:
         json.dump({"trading": "PAPER", **asdict(health), **times}, file, indent=1)
-    fresh.replace(path)
 
 
 def read_health(path: Path) -> Health:

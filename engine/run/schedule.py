@@ -163,6 +163,8 @@ class Schedule:
     def _settle(self, result: CycleResult) -> None:
         self._last, self._state = result, result.state
         _log.info("%s %s: %s", result.session or "-", result.state, result.message)
+        if result.news:
+            self._notify.send(result.news)
         if result.state == "halted":
             self._tell(f"halted, nothing is sent until a person resumes it: {result.message}")
         elif result.state == "retry":

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import pickle
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import apscheduler.executors.base
@@ -162,6 +163,13 @@ def test_an_error_of_the_job_becomes_an_answer_and_the_schedule_lives(error, loo
     assert len(messages.told) == len(told)
     for message, start in zip(messages.told, told, strict=True):
         assert message.startswith(start)
+
+
+def test_news_of_a_look_reach_a_person():
+    schedule, diary, messages = scheduled(NIGHT)
+    schedule._job = lambda: replace(diary(), news=f"look {len(diary.looks)}: bought 3 IBM")
+    run_virtual(schedule, utc("2019-03-05 21:15"))
+    assert messages.told == ["look 1: bought 3 IBM"]
 
 
 def test_health_says_where_the_schedule_is_and_that_it_has_ended(tmp_path):

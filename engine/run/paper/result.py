@@ -13,8 +13,11 @@ class CycleResult:
 
     closed: nothing is left to do; waiting: orders rest, or the session is not due yet;
     retry: no usable answer, look again soon; halted: a person has to look.
+    `news` is what a person is to be told now: fills, a session's summary, one that was missed. That
+    it is told once is for the journal to see to; trouble and its end are told by the schedule.
     """
 
     state: State
     session: date | None
     message: str
+    news: str = ""
