@@ -79,6 +79,13 @@ class Twins:
             **{name: str(price) for name, price in more.items() if price == price},
         )
 
+    def cancel(self, where: np.ndarray) -> None:
+        """Take back waiting orders in both; `where` (1, N)."""
+        self.venue.cancel(where)
+        for order in self.exchange.orders():
+            if where[0, self.bars.symbols.index(order["symbol"])]:
+                self.exchange.cancel(order["id"])
+
     def advance(self) -> None:
         """Let one session happen to both, and compare everything."""
         self.t += 1
@@ -153,6 +160,7 @@ def test_random_orders_fill_as_in_the_simulated_market(seed, plain):
     bars = on_calendar(made_up(seed, sessions=75, symbols=4, kind=kind, events=0.04, late=5))
     twins = Twins(bars, begin=15, spread_bps=(0.0, 5.0)[seed % 2])
     for _ in range(16, 75):
+        twins.cancel(rng.random((1, 4)) < 0.2)
         twins.submit(random_orders(rng, twins.venue, plain))
         twins.advance()
     assert twins.filled >= 40
