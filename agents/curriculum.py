@@ -1,6 +1,7 @@
 """The course of a training: its stages, when one gives way to the next, and what each plays on.
 
-A stage takes hold when all books next start an episode, so that no episode changes its rules.
+A stage's market, costs and episodes take hold when all books next start an episode, so that no episode
+changes its rules; what is learned with changes at once.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,6 +35,17 @@ def part_of(costs: Costs, part: float) -> Costs:
     named = ("rate", "per_share", "per_order", "minimum", "slippage_bps")
     less = {name: part * getattr(costs, name) for name in named}
     return costs.model_copy(update={**less, "regulatory": costs.regulatory and part > 0})
+
+
+def learned_with(settings: TrainSettings, stage: StageSettings) -> TrainSettings:
+    """Return what is learned with in a stage: the settings, where the stage does not say otherwise."""
+    own = {name: getattr(stage, name) for name in ("learning_rate", "gamma")}
+    given: dict[str, object] = {name: value for name, value in own.items() if value is not None}
+    if stage.entropy_weight is not None:
+        weight = {"entropy_weight": stage.entropy_weight}
+        given["ppo"] = settings.ppo.model_copy(update=weight)
+        given["a2c"] = settings.a2c.model_copy(update=weight)
+    return settings.model_copy(update=given)
 
 
 class Curriculum:

@@ -58,7 +58,7 @@ class DDPG:
         self.replay = replay_for(env, self.net, settings, widths)
         self.explorer = Explorer(env, (self.net, self.critic), self.replay, self.own, reward)
         clip, decay = settings.max_grad_norm, settings.weight_decay
-        rate = self.own.critic_learning_rate
+        self.first_rate, rate = settings.learning_rate, self.own.critic_learning_rate
         self.descent = Descent(self.net.parameters(), settings.learning_rate, clip, decay)
         self.critic_descent = Descent(self.critic.parameters(), rate, clip, decay)
         self.rounds = 0
@@ -66,10 +66,13 @@ class DDPG:
     def round(self) -> dict[str, Any]:
         """Play, and learn from the replay once it holds the warm-up; return what to watch."""
         falls = self.settings.learning_rate_schedule == "linear"
-        for descent in (self.descent, self.critic_descent):
-            descent.scale(1.0 - min(self.rounds / self.settings.updates, 1.0) if falls else 1.0)
+        part = 1.0 - min(self.rounds / self.settings.updates, 1.0) if falls else 1.0
+        rate = part * self.settings.learning_rate
+        beside = self.settings.learning_rate / self.first_rate  # 1 unless a stage says otherwise
+        self.descent.go_on_with(rate)
+        self.critic_descent.go_on_with(part * self.own.critic_learning_rate * beside)
         self.rounds += 1
-        row = self.explorer.play(self.settings.rollout_steps)
+        row = {**self.explorer.play(self.settings.rollout_steps), "learning_rate": rate}
         starts = self.replay.starts(self.steps, self._depth())
         row["replay"] = self.replay.steps
         if row["replay"] < self.own.warmup_steps or not len(starts):

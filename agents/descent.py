@@ -30,7 +30,7 @@ class Descent:
         kind: str = "adam",
     ) -> None:
         self.parameters = list(parameters)
-        self.learning_rate, self.max_grad_norm = learning_rate, max_grad_norm
+        self.max_grad_norm = max_grad_norm
         self.weight_decay = weight_decay
         self.optimiser: torch.optim.Optimizer
         if kind == "adam":
@@ -61,10 +61,10 @@ class Descent:
         self.optimiser.step()
         return norm.item()
 
-    def scale(self, factor: float) -> None:
-        """Go on with `factor` times the learning rate it began with."""
+    def go_on_with(self, learning_rate: float) -> None:
+        """Take the next steps with another learning rate."""
         for group in self.optimiser.param_groups:
-            group["lr"] = factor * self.learning_rate
+            group["lr"] = learning_rate
 
     def state(self) -> dict[str, Any]:
         """Return the optimiser's numbers, for `restore`."""

@@ -54,10 +54,11 @@ class OnPolicy:
     def round(self) -> dict[str, Any]:
         """Play one rollout and learn from it; return what to watch."""
         falls = self.settings.learning_rate_schedule == "linear"
-        self.descent.scale(1.0 - self.done if falls else 1.0)
+        rate = (1.0 - self.done if falls else 1.0) * self.settings.learning_rate
+        self.descent.go_on_with(rate)
         rollout = self.collector.collect(self.settings.rollout_steps)
         self.batch_now = rollout  # the loop saves it when a loss is not finite
-        watched = {**mix(rollout, self.space), **self.learn(rollout)}
+        watched = {**mix(rollout, self.space), **self.learn(rollout), "learning_rate": rate}
         self.rounds += 1
         return watched
 

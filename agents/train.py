@@ -23,7 +23,7 @@ import torch
 
 from agents.a2c import A2C
 from agents.checkpoint import Writer, put_weights, recover, resume_state
-from agents.curriculum import Curriculum
+from agents.curriculum import Curriculum, learned_with
 from agents.ddpg import DDPG
 from agents.descent import NotFinite
 from agents.env import BookEnv
@@ -51,11 +51,13 @@ class Learner(Protocol):
     `net` is the actor that is validated, saved and deployed. A round plays, learns, and returns what
     to watch: "steps" it played (over all books), their mean "reward", and anything else that is a
     plain number. `state` holds all that changes but `net`'s weights and the environment's generator,
-    which the loop saves, and has put back by the time `restore` is called.
+    which the loop saves, and has put back by the time `restore` is called. `settings` are those of
+    the stage: the loop puts them in before every round.
     Raises: TradingError from `round`, before a weight has changed, when a loss is not finite.
     """
 
     net: ActorCritic
+    settings: TrainSettings
 
     def round(self) -> Row: ...
     def state(self) -> dict[str, Any]: ...
@@ -180,6 +182,7 @@ class _Run:
 
     def one_update(self, warn: Callable[[str], None]) -> Row:
         began = time.perf_counter()
+        self.learner.settings = learned_with(self.settings, self.course.stage)
         watched = self.learner.round()
         rate = watched["steps"] / (time.perf_counter() - began)
         self.update += 1

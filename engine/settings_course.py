@@ -4,15 +4,23 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-Market = Literal["real", "bootstrap", "mix"]
+Market = Literal["real", "bootstrap", "mix", "gbm"]
 
 
 class AugmentSettings(BaseModel, frozen=True, extra="forbid"):
     """Made-up markets beside the real one, drawn from real bars of the training dates alone."""
 
-    copies: int = Field(4, ge=1, description="bootstrapped markets, each as long as the real one")
+    copies: int = Field(4, ge=1, description="made-up markets, each as long as the real one")
     share: float = Field(0.5, gt=0, lt=1, description="mix: share of episodes that play on them")
-    mean_block: float = Field(20.0, ge=1, description="mean number of real days kept in a row")
+    mean_block: float = Field(
+        20.0, ge=1, description="bootstrap: mean number of real days kept in a row"
+    )
+    mu: float | None = Field(
+        None, description="gbm: drift a session; empty = that of each symbol's training bars"
+    )
+    sigma: float | None = Field(
+        None, gt=0, description="gbm: noise a session; empty = that of each symbol's training bars"
+    )
 
 
 class StageSettings(BaseModel, frozen=True, extra="forbid"):
@@ -32,4 +40,16 @@ class StageSettings(BaseModel, frozen=True, extra="forbid"):
     )
     market: Market | None = Field(
         None, description="as train.market, which holds where it is empty"
+    )
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        description="as train.learning_rate, which holds where it is empty, from the stage's first "
+        "update on; DDPG's critic goes with it in proportion, a schedule goes on",
+    )
+    entropy_weight: float | None = Field(
+        None, ge=0, description="as that of train.ppo or train.a2c, which holds where it is empty"
+    )
+    gamma: float | None = Field(
+        None, gt=0, le=1, description="as train.gamma, which holds where it is empty"
     )

@@ -56,7 +56,9 @@ class TrainSettings(BaseModel, frozen=True, extra="forbid"):
         "overfitting (guide: monitor both)",
     )
     market: Market = Field(
-        "real", description="training rows from real bars, from bootstrapped ones, or from both"
+        "real",
+        description="training rows from real bars, from bootstrapped ones, from both, or from random "
+        "walks (gbm), which nothing can time",
     )
     augment: AugmentSettings = AugmentSettings()
     stages: tuple[StageSettings, ...] = Field(
@@ -81,3 +83,26 @@ class TrainSettings(BaseModel, frozen=True, extra="forbid"):
         if markets != {"real"} and self.starts == "sequential":
             raise ValueError('made-up markets need starts = "random", found "sequential"')
         return self
+
+    @model_validator(mode="after")
+    def _stages_have_an_entropy_weight(self) -> "TrainSettings":
+        if all(stage.entropy_weight is None for stage in self.stages):
+            return self
+        if self.algorithm == "ddpg":
+            raise ValueError("stages set entropy_weight, which ddpg has not; leave it out of them")
+        if self._own_entropy_weight_end is not None:
+            raise ValueError(
+                f"stages set entropy_weight while train.{self.algorithm}.entropy_weight_end fades it; "
+                "use one of the two"
+            )
+        return self
+
+    @property
+    def fades(self) -> bool:
+        """Whether something changes in proportion to `updates`, which are then part of the rule."""
+        falls = self.learning_rate_schedule != "constant"
+        return falls or self._own_entropy_weight_end is not None
+
+    @property
+    def _own_entropy_weight_end(self) -> float | None:
+        return getattr(getattr(self, self.algorithm, None), "entropy_weight_end", None)

@@ -82,6 +82,12 @@ def bootstrap(base: Bars, t: int, mean_block: float, rng: np.random.Generator) -
     return _build(overnight, high, low, close, volume[picked])
 
 
+def moves(base: Bars) -> np.ndarray:
+    """Return close / close before, adjusted, of the days a bootstrap would draw from, (D, N)."""
+    ratios, _ = _days(base)
+    return np.asarray(ratios[..., 0] * ratios[..., 3])
+
+
 def stationary_rows(days: int, t: int, mean_block: float, rng: np.random.Generator) -> np.ndarray:
     """Draw t row numbers below `days` in blocks of geometric length. Shapes: (t,)."""
     jumps = rng.random(t) < 1.0 / mean_block
@@ -91,12 +97,17 @@ def stationary_rows(days: int, t: int, mean_block: float, rng: np.random.Generat
     return np.asarray((starts[begun] + np.arange(t) - begun) % days)
 
 
-def gbm(t: int, n: int, mu: float, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """Walk at random with one drift for all symbols: nothing here can be timed.
+def gbm(
+    t: int,
+    n: int,
+    mu: float | np.ndarray,
+    sigma: float | np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Walk at random, with one drift for all symbols or one each: nothing here can be timed.
 
     Shapes: (t, n, 5). Units: `mu` expected simple return and `sigma` deviation of the log return,
-    per
-    session; both parts of the day share them, a quarter overnight.
+    per session; both parts of the day share them, a quarter overnight.
     """
     share = np.array([_OVERNIGHT, 1.0 - _OVERNIGHT])[:, None, None]
     noise = rng.standard_normal((2, t, n))

@@ -114,6 +114,7 @@ def require_same(settings: Settings, folder: Path) -> None:
 
     Raises: CheckpointError naming the first key that differs, or that nothing is there.
     """
+    free = FREE - {"updates"} if settings.train.fades else FREE
     path = folder / "settings.json"
     if not path.is_file():
         raise CheckpointError(
@@ -123,18 +124,21 @@ def require_same(settings: Settings, folder: Path) -> None:
     old, new = json.loads(path.read_text(encoding="utf-8")), settings.model_dump(mode="json")
     for part in PARTS:
         for key in sorted(old[part].keys() | new[part].keys()):
-            if part == "train" and key in FREE:
+            if part == "train" and key in free:
                 continue
             if old[part].get(key) != new[part].get(key):
+                fades = (
+                    "the step size or entropy weight fades over it: " if key == "updates" else ""
+                )
                 raise CheckpointError(
                     f"{folder}: {part}.{key} was {old[part].get(key)}, found {new[part].get(key)}; "
-                    "resume with the settings it was started with, or start a new run"
+                    f"{fades}resume with the settings it was started with, or start a new run"
                 )
 
 
 def _course(settings: Settings, bars: Bars, spec: TraderSpec) -> "Curriculum":
     # One environment a stage, over the real panel or over real and made-up markets side by side.
-    from agents.augment import augmented
+    from agents.augment import Maker, augmented, bootstrapped, walks
     from agents.curriculum import Curriculum, part_of, stages_of
     from agents.env import BookEnv, BookPlan
     from agents.panel import Panel
@@ -142,12 +146,15 @@ def _course(settings: Settings, bars: Bars, spec: TraderSpec) -> "Curriculum":
     asked = settings.train
     first, last = dates(bars, settings, "train")
     generator = np.random.default_rng(asked.seed)
-    shares = {"real": 0.0, "bootstrap": 1.0, "mix": asked.augment.share}
+    shares = {"real": 0.0, "bootstrap": 1.0, "mix": asked.augment.share, "gbm": 1.0}
+    beside = {"real": None, "bootstrap": bootstrapped, "mix": bootstrapped, "gbm": walks}
 
     @cache
-    def panel(is_real: bool) -> Panel:
+    def panel(maker: Maker | None) -> Panel:
         joint = asked.book_kind == "portfolio"
-        found = bars if is_real else augmented(bars, first, last, asked.augment, joint, asked.seed)
+        found = bars
+        if maker is not None:
+            found = augmented(bars, first, last, asked.augment, joint, asked.seed, maker)
         return Panel.of(found, spec.features, spec.scaler)
 
     def make(stage: StageSettings) -> BookEnv:
@@ -164,7 +171,7 @@ def _course(settings: Settings, bars: Bars, spec: TraderSpec) -> "Curriculum":
             regime=stage.volatility,
         )
         charged = replace(spec, costs=part_of(spec.costs, stage.costs))
-        return BookEnv(panel(stage.market == "real"), charged, plan, generator, first, last)
+        return BookEnv(panel(beside[stage.market]), charged, plan, generator, first, last)
 
     return Curriculum(stages_of(asked), make)
 

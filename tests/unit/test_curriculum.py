@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.augment import augmented
-from agents.curriculum import Curriculum, part_of, stages_of
+from agents.augment import Maker, augmented, bootstrapped, walks
+from agents.curriculum import Curriculum, learned_with, part_of, stages_of
 from agents.env import BookEnv, BookPlan
 from agents.panel import Panel
+from agents.train import LEARNERS
 from engine.bars import CLOSE, Bars
 from engine.costs import Costs
 from engine.errors import SettingsError
@@ -115,12 +116,62 @@ def test_a_training_passes_through_its_stages_and_every_line_says_which(tmp_path
     assert done.stopped
 
 
+def test_a_stage_says_what_is_learned_with_and_leaves_the_rest() -> None:
+    settings = TrainSettings(learning_rate=1e-3, gamma=0.97)
+    assert learned_with(settings, StageSettings()) == settings
+    stage = StageSettings(learning_rate=5e-3, entropy_weight=0.2, gamma=0.5)
+    found = learned_with(settings, stage)
+    assert (found.learning_rate, found.gamma) == (5e-3, 0.5)
+    assert (found.ppo.entropy_weight, found.a2c.entropy_weight) == (0.2, 0.2)
+    given = {"learning_rate": 1e-3, "gamma": 0.97, "ppo": settings.ppo, "a2c": settings.a2c}
+    assert found.model_copy(update=given) == settings
+
+
+@pytest.mark.parametrize("rule", ["ppo", "a2c"])
+def test_a_stage_changes_what_is_learned_with_from_its_first_update_on(
+    tmp_path: Path, rule: str
+) -> None:
+    stages = [{"updates": 2, "learning_rate": 4e-3, "entropy_weight": 0.2}, {}]
+    settings = {"algorithm": rule, "stages": stages, "learning_rate_schedule": "linear"}
+    run(tmp_path, updates=4, train_settings=settings)
+    rows = rows_of(tmp_path)
+    # the schedule goes on: 1, 3/4, 1/2, 1/4 of the stage's own
+    found = [row["learning_rate"] for row in rows]
+    assert found == pytest.approx([4e-3, 3e-3, 5e-4, 2.5e-4])
+    assert [row["entropy_weight"] for row in rows] == [0.2, 0.2, 0.005, 0.005]
+
+
+def test_a_stage_changes_the_discount_a_learner_learns_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[float, float]] = []
+
+    class Watched(LEARNERS["ppo"]):  # type: ignore[misc, name-defined]
+        def round(self) -> dict[str, Any]:
+            found: dict[str, Any] = super().round()
+            seen.append((self.settings.gamma, self.descent.optimiser.param_groups[0]["lr"]))
+            return found
+
+    monkeypatch.setitem(LEARNERS, "ppo", Watched)
+    stages = [{"updates": 1, "gamma": 0.5}, {"updates": 1, "learning_rate": 2e-3}, {}]
+    run(tmp_path, updates=3, train_settings={"stages": stages})
+    assert seen == [(0.5, 1e-3), (0.97, 2e-3), (0.97, 1e-3)]
+
+
 @pytest.mark.parametrize(
     ("train", "told"),
     [
         ({"stages": [{"costs": 0.0}, {}]}, "stage 1 never ends"),
         ({"stages": [{"updates": 1, "cost": 0.0}, {}]}, "unknown key"),
         ({"market": "mix", "starts": "sequential"}, 'starts = "random"'),
+        ({"stages": [{"market": "gbm"}], "starts": "sequential"}, 'starts = "random"'),
+        ({"stages": [{"learning_rate": 0.0}]}, "greater than 0"),
+        ({"stages": [{"gamma": 1.1}]}, "less than or equal to 1"),
+        ({"algorithm": "ddpg", "stages": [{"entropy_weight": 0.1}]}, "which ddpg has not"),
+        (
+            {"ppo": {"entropy_weight_end": 0.0}, "stages": [{"entropy_weight": 0.1}]},
+            "use one of the two",
+        ),
     ],
 )
 def test_a_course_that_cannot_be_is_refused(train: dict[str, Any], told: str) -> None:
@@ -131,7 +182,8 @@ def test_a_course_that_cannot_be_is_refused(train: dict[str, Any], told: str) ->
 REAL = made_up(4, sessions=300, symbols=2, gaps=0.02, late=60)
 
 
-def test_made_up_markets_are_drawn_from_training_bars_alone() -> None:
+@pytest.mark.parametrize("maker", [bootstrapped, walks])
+def test_made_up_markets_are_drawn_from_training_bars_alone(maker: Maker) -> None:
     first, last = 50, 200
     ohlcv = REAL.ohlcv.copy()
     ohlcv[last + 1 :] *= 7.0
@@ -139,13 +191,34 @@ def test_made_up_markets_are_drawn_from_training_bars_alone() -> None:
     other = replace(REAL, ohlcv=ohlcv)
     settings = AugmentSettings(copies=3)
     for joint in (True, False):
-        found = augmented(REAL, first, last, settings, joint, seed=1)
-        changed = augmented(other, first, last, settings, joint, seed=1)
+        found = augmented(REAL, first, last, settings, joint, 1, maker)
+        changed = augmented(other, first, last, settings, joint, 1, maker)
         assert len(found.sessions) == last + 1
         assert found.symbols[:4] == ("S0", "S1", "S0~1", "S1~1")
         assert len(found.symbols) == 2 * (1 + 3)
         assert np.array_equal(found.ohlcv[:, 2:], changed.ohlcv[:, 2:])
         assert np.array_equal(found.ohlcv[:, :2], REAL.ohlcv[: last + 1], equal_nan=True)
+
+
+def test_random_walks_have_the_drift_and_noise_of_each_symbol_or_those_asked_for() -> None:
+    # one symbol five times as wild as the other; 20,000 days: standard errors 1 / 141 and 1 / 200
+    rng = np.random.default_rng(0)
+    moved = np.exp(np.array([0.01, 0.05]) * rng.normal(size=(300, 2)) + np.array([0.002, 0.0]))
+    ohlcv = np.repeat(100.0 * np.cumprod(moved, axis=0)[..., None], 5, axis=-1)
+    calm = made_up(0, sessions=300, symbols=2, gaps=0.0, events=0.0, late=0)
+    base = replace(calm, ohlcv=ohlcv)
+    own, asked = AugmentSettings(), AugmentSettings(mu=0.001, sigma=0.03)
+    for settings, mu, sigma in (
+        (own, moved[1:].mean(axis=0) - 1.0, np.log(moved[1:]).std(axis=0, ddof=1)),
+        (asked, np.full(2, 0.001), np.full(2, 0.03)),
+    ):
+        close = walks(base, 20_000, settings, np.random.default_rng(1))[:, :, CLOSE]
+        steps = np.log(close[1:] / close[:-1])
+        assert steps.std(axis=0) == pytest.approx(sigma, rel=0.02)
+        assert np.abs(np.exp(steps).mean(axis=0) - 1.0 - mu).max() < 4 * sigma.max() / 141
+        assert abs(np.corrcoef(steps.T)[0, 1]) < 4 / 141
+        lagged = [np.corrcoef(steps[1:, n], steps[:-1, n])[0, 1] for n in range(2)]
+        assert np.abs(lagged).max() < 4 / 141
 
 
 def test_made_up_days_are_days_that_were() -> None:

@@ -59,6 +59,17 @@ def test_stopped_and_resumed_equals_never_stopped(tmp_path: Path, options: dict[
     assert same(whole, again)
 
 
+def test_a_schedule_and_a_stage_move_both_step_sizes() -> None:
+    made = learner(learning_rate_schedule="linear", updates=4, ddpg={"critic_learning_rate": 3e-3})
+    sizes = []
+    for rate in (1e-3, 1e-3, 2e-3):  # the stage of the third round doubles it
+        made.settings = made.settings.model_copy(update={"learning_rate": rate})
+        assert made.round()["learning_rate"] == made.descent.optimiser.param_groups[0]["lr"]
+        both = (made.descent, made.critic_descent)
+        sizes += [descent.optimiser.param_groups[0]["lr"] for descent in both]
+    assert sizes == pytest.approx([1e-3, 3e-3, 7.5e-4, 2.25e-3, 1e-3, 3e-3])
+
+
 def saved(made: DDPG, folder: Path) -> dict[str, Any]:
     from agents.checkpoint import _write_training, resume_state
 

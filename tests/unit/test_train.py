@@ -25,7 +25,10 @@ EVERYTHING = {
     "drawdown_weight": 0.1, "turnover_weight": 0.1, "scaling": "running",
 }  # fmt: skip
 # The second stage begins after update 2, in the middle of the first one's episode.
-STAGES = [{"updates": 2, "costs": 0.0}, {"episode_steps": 15}]
+STAGES = [
+    {"updates": 2, "costs": 0.0, "learning_rate": 5e-3, "entropy_weight": 0.2, "gamma": 0.5},
+    {"episode_steps": 15, "learning_rate": 2e-3},
+]
 
 
 def test_same_seed_gives_identical_weights_and_another_seed_does_not(tmp_path: Path) -> None:

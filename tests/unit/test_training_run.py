@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.errors import CheckpointError
-from engine.run.training import _Line, require_same, seed_folders, training_warnings
+from engine.run.training import _Line, require_same, seed_folders, train_run, training_warnings
 from engine.run.validation import score_of
 from engine.settings import Settings, build
 
@@ -68,6 +68,52 @@ def test_resuming_with_another_market_or_rule_is_refused_and_more_updates_are_no
             require_same(build(tree, ""), tmp_path)
     with pytest.raises(CheckpointError, match=r"found no settings\.json"):
         require_same(Settings(), tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    "fading",
+    [
+        {"learning_rate_schedule": "linear"},
+        {"ppo": {"entropy_weight_end": 0.0}},
+        {"algorithm": "a2c", "a2c": {"entropy_weight_end": 0.0}},
+    ],
+    ids=str,
+)
+def test_a_training_that_fades_over_its_updates_is_not_made_longer(
+    tmp_path: Path, fading: dict[str, Any]
+) -> None:
+    begun = build({"train": {"updates": 40, **fading}}, "")
+    (tmp_path / "settings.json").write_text(begun.model_dump_json())
+    require_same(begun, tmp_path)
+    require_same(build({"train": {"updates": 40, "patience": 3, **fading}}, ""), tmp_path)
+    with pytest.raises(
+        CheckpointError, match=r"updates was 40, found 80; the step size or entropy"
+    ):
+        require_same(build({"train": {"updates": 80, **fading}}, ""), tmp_path)
+
+
+def test_a_schedule_of_another_rule_does_not_hold_a_training_to_its_updates() -> None:
+    assert not build({"train": {"a2c": {"entropy_weight_end": 0.0}}}, "").train.fades
+    assert not build({"train": {"algorithm": "ddpg"}}, "").train.fades
+
+
+def test_a_training_on_random_walks_goes_on_to_real_prices(tmp_path: Path) -> None:
+    stages = [{"updates": 1, "market": "gbm", "costs": 0.0, "gamma": 0.9}, {"learning_rate": 5e-4}]
+    tree = {
+        "split": {
+            "train": {"end": "2007-12-31"},
+            "validation": {"start": "2008-01-02", "end": "2008-06-30"},
+        },
+        "agent": {"burn_in": 8, "network": {"hidden_size": 8, "heads": [8]}},
+        "train": {"updates": 2, "books": 4, "rollout_steps": 8, "episode_steps": 8}
+        | {"stages": stages, "augment": {"copies": 1}, "watch_training": False},
+    }
+    summary = train_run(build(tree, ""), tmp_path, show=lambda done, text: None)
+    assert [(s["market"], s["first_update"], s["last_update"]) for s in summary["stages"]] == [
+        ("gbm", 1, 1),
+        ("real", 2, 2),
+    ]
+    assert [s["learning_rate"] for s in summary["stages"]] == [None, 5e-4]
 
 
 def test_seed_folders_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
