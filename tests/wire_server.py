@@ -34,11 +34,16 @@ class Say:
 class WireServer:
     """Answers in the order of its script; the last answer repeats."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: str = "") -> None:
         self.script: list[Say | Callable[[Seen], Say]] = [Say(404)]
         self.seen: list[Seen] = []
         self.released = threading.Event()  # lets hanging answers go
-        self.url = ""
+        self.url = url
+
+    def fresh(self) -> None:
+        """Forget the script and the requests, and let what hangs go."""
+        self.released.set()
+        self.__init__(self.url)  # type: ignore[misc]
 
     def say(self, *answers: Say | Callable[[Seen], Say]) -> None:
         """Set the script."""
@@ -46,7 +51,8 @@ class WireServer:
 
     def hang(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer nothing until the server stops."""
-        self.released.wait(30)
+        released = self.released
+        released.wait(30)
         handler.close_connection = True
 
     def reset(self, handler: BaseHTTPRequestHandler) -> None:
@@ -58,9 +64,10 @@ class WireServer:
 
     def trickle(self, handler: BaseHTTPRequestHandler, every_s: float, head: bytes) -> None:
         """Send a head at once, then one byte at a time."""
+        released = self.released
         with suppress(OSError):
             handler.wfile.write(head)
-            while not self.released.wait(every_s):
+            while not released.wait(every_s):
                 handler.wfile.write(b" ")
         handler.close_connection = True
 

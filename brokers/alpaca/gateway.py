@@ -187,8 +187,8 @@ class Gateway:
     ) -> dict[str, list[dict[str, Any]]]:
         found: dict[str, list[dict[str, Any]]] = {}
         for page in self._pages(client, path, asked):
-            groups = page.get(key)
-            for name, items in parse.mapping({} if groups is None else groups, key).items():
+            groups = {} if page.get(key, key) is None else page.get(key)  # null: none on this page
+            for name, items in parse.mapping(groups, key).items():
                 found.setdefault(name, []).extend(
                     parse.mapping(item, key) for item in parse.rows(items or [], key)
                 )
