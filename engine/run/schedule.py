@@ -33,6 +33,7 @@ from engine.settings_paper import ScheduleSettings
 
 Job = Callable[[], CycleResult]
 
+HEARTBEAT = "heartbeat"
 _RETRY_MINUTES = (2, 4, 8, 15)  # the last one again and again
 _SET_BACK = timedelta(minutes=1)  # less than that is a clock being corrected
 _log = logging.getLogger("barwise.schedule")
@@ -106,7 +107,7 @@ class Schedule:
         # UTC, and a start of our own: in New York's time an interval stumbles over summer time.
         every = timedelta(minutes=self._settings.heartbeat)
         beat = IntervalTrigger(seconds=int(every.total_seconds()), start_date=now + every)
-        self._add("heartbeat", beat, self._beat)
+        self._add(HEARTBEAT, beat, self._beat)
         self._look_at(now, why)
 
     def _add(self, name: str, trigger: BaseTrigger, call: Callable[[], object]) -> None:
@@ -145,6 +146,8 @@ class Schedule:
         if event.code == EVENT_JOB_EXECUTED:
             if isinstance(event.retval, CycleResult):
                 self._settle(event.retval)
+        elif event.job_id == HEARTBEAT:  # no look: it can neither halt the account nor resume it
+            self._tell(f"the heartbeat failed: {getattr(event, 'exception', None)!r}")
         elif event.code == EVENT_JOB_ERROR:
             self._settle(self._result_of(event.job_id, event.exception))
         else:
@@ -201,10 +204,13 @@ class Schedule:
     def _report(self, state: str, session: date | None) -> None:
         if self._health is None:
             return
-        looks = [at for name, at in self.next_times().items() if name != "heartbeat"]
+        # The job at work still stands at its own time. A halted account is not looked at until a
+        # heartbeat finds it resumed.
+        now, times = self.clock.now(), self.next_times()
+        looks = [at for name, at in times.items() if name != HEARTBEAT and at > now]
         told = str(session) if session else None
-        coming = min(looks, default=None)
-        health = Health(self.clock.now(), state, told, self._last.message, coming)
+        coming = None if state == "halted" else min(looks, default=None)
+        health = Health(now, state, told, self._last.message, coming)
         try:
             write_health(self._health, health)
         except OSError as error:  # a full disk must not stop a look at open orders

@@ -133,7 +133,7 @@ def test_a_halt_leaves_heartbeats_only_and_is_told_once(tmp_path):
     assert messages.told == ["halted, nothing is sent until a person resumes it: look 1"]
     health = read_health(file)
     assert (health.at, health.state) == (utc("2019-03-08 21:10"), "halted")
-    assert health.next_look == utc("2019-03-08 21:20")
+    assert health.next_look is None
 
 
 def test_a_resumed_halt_is_seen_by_the_next_heartbeat_which_looks_at_once():
@@ -145,6 +145,17 @@ def test_a_resumed_halt_is_seen_by_the_next_heartbeat_which_looks_at_once():
     run_virtual(schedule, utc("2019-03-06 14:00"))
     assert [f"{t:%d %H:%M}" for t in diary.looks] == ["05 21:10", "06 00:10", "06 14:00"]
     assert messages.told[1] == "well again: a person has resumed it"
+
+
+def test_a_heartbeat_that_fails_does_not_resume_a_halted_account():
+    def unknown():
+        raise OSError("journal busy")
+
+    settings = ScheduleSettings(heartbeat=60)
+    schedule, diary, messages = scheduled(NIGHT, "halted", settings=settings, still_halted=unknown)
+    run_virtual(schedule, utc("2019-03-06 14:00"))
+    assert diary.looks == [utc(NIGHT)]
+    assert messages.told[1:] == ["the heartbeat failed: OSError('journal busy')"]
 
 
 @pytest.mark.parametrize(
@@ -178,6 +189,7 @@ def test_health_says_where_the_schedule_is_and_that_it_has_ended(tmp_path):
     run_virtual(schedule, utc("2019-03-05 21:15"))
     assert read_health(file).state == "waiting"
     assert read_health(file).message == "look 1"
+    assert read_health(file).next_look == utc("2019-03-05 21:20")
     schedule.close()
     assert read_health(file).state == "stopped"
     assert read_health(file).next_look is None
