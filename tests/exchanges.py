@@ -18,7 +18,9 @@ FIRST = "2024-03-04"  # a Monday; the clocks change on the Sunday after
 def bars_of(**prices: list[tuple[float, float, float, float] | None]) -> Bars:
     """Return bars from (open, high, low, close) for each session from FIRST on; None = no bar."""
     count = len(next(iter(prices.values())))
-    days = clock.sessions("XNYS", np.datetime64(FIRST), np.datetime64(FIRST) + 40)[:count]
+    days = clock.sessions("XNYS", np.datetime64(FIRST), np.datetime64(FIRST) + 2 * count + 10)[
+        :count
+    ]
     ohlcv = np.full((count, len(prices), 5), np.nan)
     for n, rows in enumerate(prices.values()):
         for t, row in enumerate(rows):
