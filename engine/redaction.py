@@ -1,12 +1,7 @@
-"""Blot secrets out of whatever is written: log lines, tracebacks, messages.
-
-`protect` is called once, when the secrets are known; it covers the handlers that exist by then.
-"""
+"""Blot secrets out of whatever is written: log lines, their tracebacks, answers of a venue."""
 
 import logging
-import sys
 from collections.abc import Iterable
-from types import TracebackType
 from urllib.parse import quote
 
 BLOT = "[hidden]"
@@ -33,19 +28,3 @@ class Redacting(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line to be written."""
         return hide(self._inner.format(record), self._secrets)
-
-
-def protect(secrets: Iterable[str]) -> None:
-    """Blot out secrets in every handler of the root logger and in uncaught errors."""
-    kept = tuple(secrets)
-    for handler in logging.getLogger().handlers:
-        handler.setFormatter(Redacting(handler.formatter or logging.Formatter(), kept))
-
-    def report(
-        kind: type[BaseException], error: BaseException, trace: TracebackType | None
-    ) -> None:
-        import traceback
-
-        sys.stderr.write(hide("".join(traceback.format_exception(kind, error, trace)), kept))
-
-    sys.excepthook = report
