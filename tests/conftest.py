@@ -19,6 +19,19 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def shared_specs() -> Path:
+    """Return the folder of Alpaca's OpenAPI files, or skip: it stays outside the repository.
+
+    BARWISE_TEST_SPECS names it; otherwise shared/specs/alpaca-openapi beside the repository root.
+    """
+    beside = Path(__file__).resolve().parents[2] / "shared" / "specs" / "alpaca-openapi"
+    folder = Path(os.environ.get("BARWISE_TEST_SPECS", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no OpenAPI files in {folder}; set BARWISE_TEST_SPECS to their folder")
+    return folder
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # Libraries still use what pandas 3.1 deprecates; older pandas does not know the class.
     import pandas.errors

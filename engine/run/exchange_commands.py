@@ -1,6 +1,7 @@
 """`barwise exchange`: serve past bars as an exchange that speaks Alpaca's API, on this machine."""
 
 import json
+import signal
 import sys
 import threading
 from datetime import UTC, date, datetime, timedelta
@@ -120,6 +121,7 @@ def _for_people(told: Result) -> str:
 def _until_interrupted(catch_up: Any) -> None:
     # A clock that runs by itself brings fills nobody asked for: the stream tells them in time.
     pause = threading.Event()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while not pause.wait(TICK_S):
             catch_up()
