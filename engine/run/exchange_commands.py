@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,7 @@ def run_exchange(
             "speed": speed or 0.0,
             "faults": len(rules),
         }
-        _announce(told, as_json)
-        _until_interrupted(exchange.catch_up)
+        _until_interrupted(told, as_json, exchange.catch_up)
     say("exchange stopped")
 
 
@@ -118,12 +118,12 @@ def _for_people(told: Result) -> str:
     return "\n".join(lines)
 
 
-def _until_interrupted(catch_up: Any) -> None:
-    # A clock that runs by itself brings fills nobody asked for: the stream tells them in time.
+def _until_interrupted(told: Result, as_json: bool, catch_up: Callable[[], None]) -> None:
     pause = threading.Event()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        _announce(told, as_json)
         while not pause.wait(TICK_S):
-            catch_up()
+            catch_up()  # a clock that runs by itself brings fills nobody asked for: tell the stream
     except KeyboardInterrupt:
         return
