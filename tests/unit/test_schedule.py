@@ -214,6 +214,24 @@ def test_a_missing_health_file_says_that_nothing_has_been_started(tmp_path):
         read_health(tmp_path / "health.json")
 
 
+def test_a_time_that_is_missed_beyond_its_grace_is_told_and_looked_at_at_once():
+    schedule, diary, messages = scheduled(NIGHT)
+    schedule.turn()
+    schedule.clock.set(utc("2019-03-06 03:30"))  # suspended; the decision is 6 h 10 min late
+    run_virtual(schedule, utc("2019-03-06 04:00"))
+    assert diary.looks == [utc(NIGHT), utc("2019-03-06 03:30")]
+    assert messages.told == ["decide was missed; looking now", "well again: look 2"]
+
+
+def test_a_retry_is_never_too_late():
+    schedule, diary, messages = scheduled(NIGHT, "retry")
+    schedule.turn()
+    schedule.clock.set(utc("2019-03-06 04:00"))
+    schedule.turn()
+    assert diary.looks == [utc(NIGHT), utc("2019-03-06 04:00")]
+    assert [text for text in messages.told if "retry" in text] == []
+
+
 def test_no_look_starts_after_stop():
     schedule, diary, _ = scheduled(NIGHT)
     schedule.stop()
