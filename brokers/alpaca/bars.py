@@ -60,22 +60,22 @@ def download(
 ) -> Bars:
     """Return the bars of the sessions from `first` to `last` that have closed by the clock.
 
-    A symbol without any bar never trades in them; without any bar at all there is no session.
+    Every session of the range is there, with or without a bar.
     Raises: DataError for a row or an action that is not what it must be, and what the gateway
     raises.
     """
-    found = histories(gateway, symbols, first, last, feed, at)
-    return history.bars(found, CALENDAR, zero_volume, source_name(feed))
+    sessions = closed_sessions(first, last, at)
+    found = histories(gateway, symbols, sessions, feed)
+    return history.bars(found, CALENDAR, zero_volume, source_name(feed), sessions)
 
 
 def histories(
-    gateway: BarSource, symbols: Sequence[str], first: date, last: date, feed: Feed, at: Clock
+    gateway: BarSource, symbols: Sequence[str], sessions: np.ndarray, feed: Feed
 ) -> list[History]:
-    """Return each symbol's bars and events of the closed sessions, in the order asked.
+    """Return each symbol's bars and events of some sessions in a row, in the order asked.
 
     Raises: as `download`.
     """
-    sessions = closed_sessions(first, last, at)
     if len(sessions) == 0:
         return [history.empty(symbol) for symbol in symbols]
     start, end = sessions[0].item(), sessions[-1].item()

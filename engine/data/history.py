@@ -102,19 +102,24 @@ def with_events(plain: History, events: Sequence[Event], sessions: np.ndarray) -
     return replace(plain, days=days, ohlcv=ohlcv, split=split, dividend=dividend)
 
 
-def bars(histories: Sequence[History], calendar: str, zero_volume: ZeroVolume, source: str) -> Bars:
+def bars(
+    histories: Sequence[History],
+    calendar: str,
+    zero_volume: ZeroVolume,
+    source: str,
+    sessions: np.ndarray | None = None,
+) -> Bars:
     """Join the histories of several symbols; one without any bar never trades.
 
+    Shapes: `sessions` (T,), those of the result; None = from the first bar to the last.
     Raises: DataError as engine.data.assemble.
     """
     told = [_table(one, source) for one in histories if one.has_bar.any()]
-    symbols = tuple(one.symbol for one in histories)
-    found = (
-        assemble.bars(told, "raw", calendar, zero_volume, source)
-        if told
-        else _nothing(calendar, source)
-    )
-    return _with_all(found, histories, symbols)
+    if not told:
+        days = np.empty(0, dtype="datetime64[D]") if sessions is None else sessions
+        return _with_all(_nothing(calendar, source), histories, days)
+    found = assemble.bars(told, "raw", calendar, zero_volume, source)
+    return _with_all(found, histories, found.sessions if sessions is None else sessions)
 
 
 def _table(one: History, source: str) -> Table:
@@ -144,22 +149,26 @@ def _nothing(calendar: str, source: str) -> Bars:
     )
 
 
-def _with_all(found: Bars, histories: Sequence[History], symbols: tuple[str, ...]) -> Bars:
-    # Symbols without a bar get their place back, events without a bar their session.
-    shape = (len(found.sessions), len(symbols))
+def _with_all(found: Bars, histories: Sequence[History], sessions: np.ndarray) -> Bars:
+    # Symbols and sessions without a bar get their place back, and events theirs.
+    symbols = tuple(one.symbol for one in histories)
+    shape = (len(sessions), len(symbols))
     ohlcv = np.full((*shape, 5), np.nan)
     split, dividend = np.ones(shape), np.zeros(shape)
     ended = np.full(len(symbols), np.datetime64("NaT"), dtype="datetime64[D]")
-    have = [symbols.index(s) for s in found.symbols]
-    ohlcv[:, have], ended[have] = found.ohlcv, found.ended
+    have = np.array([symbols.index(s) for s in found.symbols], dtype=np.int64)
+    rows = np.isin(found.sessions, sessions)
+    at = np.searchsorted(sessions, found.sessions[rows])
+    ohlcv[at[:, None], have], ended[have] = found.ohlcv[rows], found.ended
     for n, one in enumerate(histories):
-        rows = np.isin(one.days, found.sessions)
-        at = np.searchsorted(found.sessions, one.days[rows])
+        rows = np.isin(one.days, sessions)
+        at = np.searchsorted(sessions, one.days[rows])
         split[at, n], dividend[at, n] = one.split[rows], one.dividend[rows]
     notes = tuple(note for one in histories for note in one.notes)
     silent = tuple(f"{s}: no bar" for s in symbols if s not in found.symbols)
     return replace(
         found,
+        sessions=sessions,
         symbols=symbols,
         ohlcv=ohlcv,
         traded=~np.isnan(ohlcv[:, :, CLOSE]),

@@ -48,13 +48,13 @@ def fetch(
         raise UsageError(
             f"no session closed from {first} to {last}; it is {at.now():%Y-%m-%d %H:%M} UTC"
         )
-    end = min(last, days[-1].item())
+    start, end = days[0].item(), days[-1].item()
     with cache.writing():
         for symbol in symbols:
             try:
-                yield _one(gateway, cache, feed, symbol, first, end, at, again)
+                yield _one(gateway, cache, feed, symbol, start, end, at, again)
             except DataError as error:
-                yield Fetched(symbol, (first, end), error=str(error))
+                yield Fetched(symbol, (start, end), error=str(error))
 
 
 def _one(
@@ -70,7 +70,7 @@ def _one(
     asked = cache.lacking(symbol, first, last, OVERLAP, again)
     if asked is None:
         return Fetched(symbol, None, cache.manifest().symbols[symbol].bars)
-    (found,) = histories(gateway, (symbol,), *asked, feed, at)
+    (found,) = histories(gateway, (symbol,), closed_sessions(*asked, at), feed)
     if not found.has_bar.any() and symbol not in cache.manifest().symbols:
         raise DataError(
             f"{symbol}: {cache.source} has no bar from {asked[0]} to {asked[1]}; check the ticker, "

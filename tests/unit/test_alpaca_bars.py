@@ -103,9 +103,15 @@ def test_a_symbol_without_any_bar_never_trades_and_is_named():
     assert "NONE: no bar" in bars.notes
 
 
-def test_without_any_bar_there_is_no_session():
-    bars = asked(vendor(), symbols=("NONE",))
-    assert bars.ohlcv.shape == (0, 1, 5)
+def test_every_session_asked_for_is_there_with_or_without_a_bar():
+    bars = asked(vendor(), symbols=("NONE",), first="2024-03-06")
+    assert bars.ohlcv.shape == (5, 1, 5)
+    assert not bars.traded.any()
+    source = vendor(AAA=[MARCH[1]])
+    source.act("cash_dividends", symbol="AAA", ex_date="2024-03-12", rate=1)
+    bars = asked(source, first="2024-03-06")
+    assert bars.traded[:, 0].tolist() == [False, False, True, False, False]
+    assert events(bars) == {"2024-03-12": (1.0, 1.0)}
 
 
 def test_splits_of_every_kind_become_ratios():
