@@ -7,7 +7,8 @@ missed, doubled or late costs nothing but a look.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from engine.clock import Clock
 from engine.errors import TradingHalted, VenueUnavailable
+from engine.redaction import hide
 from engine.run.health import Health, write_health
 from engine.run.notify import Notifier
 from engine.run.paper.result import CycleResult
@@ -50,16 +52,19 @@ class Schedule:
         notify: Notifier,
         health: Path | None = None,
         still_halted: Callable[[], bool] = lambda: True,
+        secrets: Iterable[str] = (),
     ) -> None:
         """Make a schedule that stands still until it is turned.
 
         `health` names the file to keep. After a halted look nothing but heartbeats run; each asks
-        `still_halted`, and looks again once a person has resumed.
+        `still_halted`, and looks again once a person has resumed. `secrets` are blotted out of
+        everything that is told, whatever an error's text holds.
         """
         self.clock = clock
         self.stopping = False
         self._settings, self._job, self._notify = settings, job, notify
         self._health, self._still_halted = health, still_halted
+        self._secrets = tuple(secrets)
         self._last = CycleResult("waiting", None, "has not looked yet")
         self._state = "starting"
         self._told: str | None = None  # the trouble a person knows of
@@ -164,6 +169,8 @@ class Schedule:
         return CycleResult("retry", self._last.session, str(error))
 
     def _settle(self, result: CycleResult) -> None:
+        message, news = (hide(text, self._secrets) for text in (result.message, result.news))
+        result = replace(result, message=message, news=news)
         self._last, self._state = result, result.state
         _log.info("%s %s: %s", result.session or "-", result.state, result.message)
         if result.news:
@@ -194,7 +201,7 @@ class Schedule:
     def _tell(self, trouble: str) -> None:
         if trouble != self._told:
             self._told = trouble
-            self._notify.send(trouble)
+            self._notify.send(hide(trouble, self._secrets))
 
     def _tell_well(self, message: str) -> None:
         if self._told is not None:

@@ -195,6 +195,17 @@ def test_health_says_where_the_schedule_is_and_that_it_has_ended(tmp_path):
     assert read_health(file).next_look is None
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, TradingHalted, VenueUnavailable])
+def test_a_secret_in_an_error_reaches_no_message_no_log_and_no_file(tmp_path, caplog, kind):
+    file, secret = tmp_path / "health.json", "canary-secret-4711"
+    error = kind(f"asked with {secret}")
+    schedule, _, messages = scheduled(NIGHT, error, health=file, secrets=[secret])
+    run_virtual(schedule, utc("2019-03-05 21:11"))
+    ours = [r.getMessage() for r in caplog.records if r.name.startswith("barwise")]
+    assert secret not in " ".join([*messages.told, *ours, file.read_text()])
+    assert "asked with [hidden]" in read_health(file).message
+
+
 def test_health_that_cannot_be_written_stops_no_look(tmp_path):
     schedule, diary, _ = scheduled(NIGHT, health=tmp_path / "absent" / "health.json")
     run_virtual(schedule, utc("2019-03-05 21:30"))
