@@ -18,7 +18,7 @@ from engine.events import apply_split, new_shares, pay_dividend, settle_ended
 
 def before_open(state: State, row: MarketRow, at: datetime) -> None:
     """Let splits change positions and resting orders, and pay dividends where that is set."""
-    if (row.split != 1.0).any():
+    if (row.split != 1.0).any() and not state.switches.ignore_splits:
         _split_positions(state, row.split, at)
         _split_orders(state, row.split, at)
     if state.settings.pay_dividends and row.dividend.any():

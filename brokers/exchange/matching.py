@@ -170,7 +170,7 @@ def _first_part(state: State, order: Order, shares: float) -> float:
 def _part(shares: float, fraction: float) -> float:
     if shares != int(shares):
         return max(int(shares * fraction * 1e9) / 1e9, DUST * 10)
-    return float(min(max(int(shares * fraction), 1), max(shares - 1, 1)))
+    return float(min(max(int(shares * fraction + DUST), 1), max(shares - 1, 1)))
 
 
 def _end_all(state: State, orders: Iterable[Order], ends: Mapping[str, str], at: datetime) -> None:

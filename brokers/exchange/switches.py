@@ -28,6 +28,7 @@ class Switches:
     revised: dict[tuple[str, date], float] = field(default_factory=dict)
     dropped: set[tuple[str, date]] = field(default_factory=set)
     stale: int = 0
+    ignore_splits: bool = False
     forming: bool = False
     clock_skew_s: float = 0.0
 

@@ -114,6 +114,16 @@ def test_a_split_turns_shares_prices_and_resting_orders_at_the_open():
     assert [line["qty"] for line in here.exchange.activities({}, "SPLIT")] == ["10"]
 
 
+def test_a_venue_that_ignores_a_split_keeps_the_old_shares():
+    here = with_split(2.0, 100.0, 100.0, 50.0, 50.0)
+    here.send("AAPL", 10)
+    here.close(1)
+    here.exchange.switches.ignore_splits = True
+    here.close(2)
+    assert here.exchange.position("AAPL")["qty"] == "10"
+    assert here.exchange.account()["equity"] == "99500"
+
+
 def test_a_reverse_split_pays_the_fraction_in_cash():
     here = with_split(0.1, 100.0, 100.0, 1000.0)
     here.send("AAPL", 25)
