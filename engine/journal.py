@@ -96,6 +96,11 @@ class Journal:
         )
         return self._number
 
+    @property
+    def proof(self) -> Proof:
+        """How far this journal goes by what this object read and wrote itself."""
+        return Proof(self._number, self._last)
+
     def commit(self) -> None:
         """Write everything appended since the last commit, all of it or nothing.
 

@@ -26,6 +26,7 @@ from engine.sources import DataSettings, load
 
 START = date(2010, 1, 4)
 COSTS = {"rate": 0.0005, "per_order": 1.0, "slippage_bps": 2.0}
+FEED = "sample"  # what the agent learned from; its paper account allows it by name
 WHOLE = ExchangeSettings(partial_fills=0.0, spread_bps=2.0)
 
 
@@ -51,7 +52,8 @@ def save_checkpoint(folder: Path, bars: Bars, **options: Any) -> Path:
     with torch.no_grad():
         head, _ = parts.net.step(rows, flat, parts.net.start(len(rows)))
         parts.net.actor[-1].bias.sub_(head.mean(0))
-    Writer(parts.net).save(folder, parts.info, {})
+    trained_on = parts.info.trained_on.model_copy(update={"source": FEED, "feed": FEED})
+    Writer(parts.net).save(folder, parts.info.model_copy(update={"trained_on": trained_on}), {})
     return folder
 
 
@@ -99,7 +101,12 @@ def settings_for(
     tree = {
         "data": {"symbols": symbols},
         "costs": COSTS,
-        "paper": {"checkpoint": str(checkpoint), "state_dir": str(folder), **paper},
+        "paper": {
+            "checkpoint": str(checkpoint),
+            "state_dir": str(folder),
+            "allow_feed": FEED,
+            **paper,
+        },
     }
     return Settings.model_validate(tree)
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.bars import Bars
-from engine.checkpoint import TrainedOn
-from engine.errors import CheckpointError
+from engine.checkpoint import TrainedOn, feed_of
+from engine.errors import CheckpointError, DataError
 from engine.features import FeatureSet
+from engine.sources import DataSettings, load
 
 FAR = 0.25  # spreads; a feature that differs by this much on average is called far apart
 
@@ -47,9 +48,28 @@ def require_feed(trained: TrainedOn, feed: str, allowed: str | None) -> bool:
     )
 
 
+def apart(trained: TrainedOn, features: FeatureSet, data: DataSettings, traded: Bars) -> list[str]:
+    """Say how far the features of the session's bars lie from those of the training's.
+
+    The training's bars are those of `data`, if they are still of the training's feed.
+    """
+    try:
+        known = load(data)
+    except DataError as error:
+        return [f"features of {traded.source} and {trained.feed} cannot be compared: {error}"]
+    if feed_of(known.source) != trained.feed:
+        return [
+            f"features of {traded.source} and {trained.feed} cannot be compared: [data] names bars "
+            f"of {feed_of(known.source)}; let it name those of the training"
+        ]
+    return list(lines(compare(features, known, traded), trained.feed, traded.source))
+
+
 def compare(features: FeatureSet, trained: Bars, traded: Bars) -> tuple[Apart, ...]:
     """Measure the features of two feeds where both have them; none where they share no bar."""
     symbols = tuple(s for s in trained.symbols if s in traded.symbols)
+    if not symbols:
+        return ()
     first, one = features.history(trained.select(symbols))
     second, two = features.history(traded.select(symbols))
     days, at, to = np.intersect1d(trained.sessions, traded.sessions, return_indices=True)
@@ -70,7 +90,7 @@ def compare(features: FeatureSet, trained: Bars, traded: Bars) -> tuple[Apart, .
 def lines(found: tuple[Apart, ...], trained: str, traded: str) -> Iterator[str]:
     """Say it for a person, the farthest feature first."""
     if not found:
-        yield f"features of {trained} and {traded} cannot be compared: no session in common"
+        yield f"features of {trained} and {traded} cannot be compared: they share no bar"
         return
     yield f"features of {traded} against {trained}, in spreads of the training feed:"
     for one in sorted(found, key=lambda apart: -apart.mean):

@@ -1,5 +1,6 @@
 """Before anything else: is this the account, is it allowed to trade, do we agree on the time."""
 
+import logging
 import shutil
 from datetime import date, datetime, timedelta
 
@@ -15,10 +16,11 @@ WARN_SKEW, HALT_SKEW = timedelta(seconds=2), timedelta(seconds=30)
 EDGE = timedelta(minutes=2)  # around an open or a close both may be right
 FREE_BYTES = 50_000_000
 ACTIVE, PAPER = "ACTIVE", "PA"
+_log = logging.getLogger("barwise.paper")
 
 
-def preflight(room: Room, state: State) -> tuple[Account, float]:
-    """Return the account and how far the clocks lie apart, in seconds.
+def preflight(room: Room, state: State) -> Account:
+    """Return the account, once it, the disk and the time are as they must be.
 
     Raises: TradingHalted for anything that a person has to look at; VenueUnavailable.
     """
@@ -31,7 +33,8 @@ def preflight(room: Room, state: State) -> tuple[Account, float]:
         )
     account = room.gateway.account()
     _require_account(account, state)
-    return account, _require_time(room.gateway.market_clock(), room.clock.now())
+    _require_time(room.gateway.market_clock(), room.clock.now())
+    return account
 
 
 def require_no_kill(room: Room) -> None:
@@ -80,8 +83,10 @@ def _require_account(account: Account, state: State) -> None:
         )
 
 
-def _require_time(venue: MarketClock, now: datetime) -> float:
+def _require_time(venue: MarketClock, now: datetime) -> None:
     skew = abs(venue.at - now)
+    if skew > WARN_SKEW:
+        _log.warning("clock: %.1f s from the venue's", skew.total_seconds())
     if skew > HALT_SKEW:
         raise TradingHalted(
             f"clock: expected to be within {HALT_SKEW.seconds} s of the venue, found "
@@ -97,7 +102,6 @@ def _require_time(venue: MarketClock, now: datetime) -> float:
             f"venue says {'open' if venue.is_open else 'closed'} and {venue.next_open}; the "
             "calendars differ: update exchange-calendars, then resume"
         )
-    return skew.total_seconds()
 
 
 def _edges(opened: np.datetime64, upcoming: datetime) -> tuple[datetime, ...]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from brokers.alpaca.bars import source_name
 from brokers.alpaca.gateway import Gateway
 from brokers.alpaca.keys import Keys
 from engine import checkpoint
@@ -12,6 +13,7 @@ from engine.clock import Clock
 from engine.errors import CheckpointError, SettingsError
 from engine.journal import Proof
 from engine.run.build import spec_of
+from engine.run.paper.feeds import require_feed
 from engine.run.paper.state import State
 from engine.settings import Settings
 from engine.settings_paper import GuardSettings, ScheduleSettings
@@ -79,7 +81,10 @@ class Room:
 
 
 def furnish(settings: Settings, keys: Keys, clock: Clock) -> Room:
-    """Assemble a paper account. Raises: SettingsError naming what is missing."""
+    """Assemble a paper account.
+
+    Raises: SettingsError naming what is missing; CheckpointError for an agent of another feed.
+    """
     paper = settings.paper
     if paper.checkpoint is None:
         raise SettingsError(
@@ -92,6 +97,8 @@ def furnish(settings: Settings, keys: Keys, clock: Clock) -> Room:
         raise SettingsError(
             f'data.calendar: paper trading follows "{CALENDAR}", found "{settings.data.calendar}"'
         )
+    info = checkpoint.read(Path(paper.checkpoint))
+    require_feed(info.trained_on, source_name(paper.feed), paper.allow_feed)
     folder = Path(paper.state_dir)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return Room(
