@@ -71,26 +71,31 @@ def calendar_days(calendar: str, first: date, last: date) -> list[dict[str, str]
     """
     until = clock.now().date() + clock.KNOWN_AHEAD
     first, last = max(first, date(1990, 1, 1)), min(last, until)
-    if first > last:
+    days = clock.sessions(calendar, first, last) if first <= last else np.array([])
+    if not len(days):
         return []
-    return [_calendar_day(calendar, day) for day in clock.sessions(calendar, first, last).tolist()]
+    opens, closes = clock.opens_at(days, calendar), clock.closes_at(days, calendar)
+    dates = [str(day) for day in days]
+    settled = [*dates[1:], _settlement(calendar, days[-1].item())]
+    rows = zip(dates, _aware(opens), _aware(closes), settled, strict=True)
+    return [_calendar_day(*row) for row in rows]
 
 
-@lru_cache(maxsize=20_000)
-def _calendar_day(calendar: str, day: date) -> dict[str, str]:
-    at = np.array([day], dtype="datetime64[D]")
-    opens = _aware(clock.opens_at(at, calendar))[0].astimezone(NEW_YORK)
-    closes = _aware(clock.closes_at(at, calendar))[0].astimezone(NEW_YORK)
+def _calendar_day(
+    session: str, opens_at: datetime, closes_at: datetime, settled: str
+) -> dict[str, str]:
+    closes = closes_at.astimezone(NEW_YORK)
     return {
-        "date": day.isoformat(),
-        "open": f"{opens:%H:%M}",
+        "date": session,
+        "open": f"{opens_at.astimezone(NEW_YORK):%H:%M}",
         "close": f"{closes:%H:%M}",
         "session_open": "0400",
         "session_close": f"{closes + timedelta(hours=4):%H%M}",
-        "settlement_date": _settlement(calendar, day),
+        "settlement_date": settled,
     }
 
 
+@lru_cache(maxsize=1024)
 def _settlement(calendar: str, day: date) -> str:
     # One session later; on the last day that the calendar knows, the next weekday stands in.
     try:
