@@ -24,7 +24,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Look at market data, check it, clean it, fetch it.", no_args_is_help=True)
+data_app = typer.Typer(
+    help="Look at market data, check it, clean it, fetch it.", no_args_is_help=True
+)
 check_app = typer.Typer(help="Prove a configuration: parity, look-ahead.", no_args_is_help=True)
 config_app = typer.Typer(help="Settings.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
@@ -153,6 +155,32 @@ def exchange(
     from engine.run.exchange_commands import run_exchange
 
     run_exchange(config, tuple(overrides or ()), start, speed, port, faults, json)
+
+
+@app.command()
+def doctor(
+    config: Annotated[
+        str | None, typer.Argument(help="Settings file, or the name of one in configs/.")
+    ] = None,
+    probe: Annotated[
+        bool,
+        typer.Option("--probe", help="Ask the account what no document says; cancels its order."),
+    ] = False,
+    probe_orders: Annotated[
+        bool,
+        typer.Option("--probe-orders", help="With more orders; leaves one until the next close."),
+    ] = False,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Look at what paper trading needs: this machine, the keys, the venue."""
+    from engine.clock import SystemClock
+    from engine.run.build import find_settings
+    from engine.run.doctor import Probing, run_doctor
+
+    settings = find_settings(config, tuple(overrides or ()))
+    wanted = Probing.ORDERS if probe_orders else Probing.ONE if probe else Probing.NONE
+    _finish(run_doctor(settings, os.environ, Path(), SystemClock(), wanted, json), json)
 
 
 @data_app.command("list")
