@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from brokers.exchange.faults import UNPROCESSED, Faults, Rule, Seen
+from brokers.exchange.faults import UNPROCESSED, Faults, Phase, Rule, Seen
 from brokers.exchange.spoil import Reply, made, spoil
 from engine.clock import Clock
 
@@ -56,6 +56,14 @@ class Line:
         """Send an answer whole."""
         await self._begin(reply)
         await self._send({"type": "http.response.body", "body": reply.body})
+
+    async def answer_and_close(self, reply: Reply) -> None:
+        """Send an answer that says nothing of closing, and close in the same packet."""
+        if hasattr(socket, "TCP_CORK"):  # elsewhere the client may be quicker than the close
+            raw = self.transport.get_extra_info("socket")
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        await self.answer(reply)
+        close(self.transport, reset=False)
 
     async def answer_slowly(self, reply: Reply, bytes_per_s: float) -> None:
         """Send an answer byte by byte, until it is out or the client leaves."""
@@ -117,15 +125,12 @@ class FaultLayer:
         seen = self._faults.note(method, path, query, line.body, cid, self._clock)
         rule = self._faults.decide(method, path)
         seen.action = rule.action if rule else None
-        try:
-            self._faults.run_hooks("before", seen)
-            if rule and rule.action in UNPROCESSED:
-                return await self._instead(rule, line, seen)
-            reply = await self._process(line, seen)
-        except Exception as error:
-            reply = Reply(500, json.dumps({"message": f"a hook failed: {error!r}"}).encode())
+        failed = self._run_hooks("before", seen)
+        if failed is None and rule and rule.action in UNPROCESSED:
+            return await self._instead(rule, line, seen)
+        reply = failed or await self._process(line, seen)
         seen.status = reply.status
-        await self._deliver(rule, line, reply, seen)
+        await self._deliver(rule, line, reply)
 
     async def _process(self, line: Line, seen: Seen) -> Reply:
         reply = await line.process()
@@ -134,8 +139,15 @@ class FaultLayer:
                 held.reply = await held.line.process()
                 held.seen.status = held.reply.status
                 held.done.set()
-        self._faults.run_hooks("after", seen)
-        return reply
+        return self._run_hooks("after", seen) or reply
+
+    def _run_hooks(self, phase: Phase, seen: Seen) -> Reply | None:
+        # The answer where a hook raised: the test that set it finds the error in `faults.errors`.
+        try:
+            self._faults.run_hooks(phase, seen)
+        except Exception as error:
+            return Reply(500, json.dumps({"message": f"a hook failed: {error!r}"}).encode())
+        return None
 
     async def _instead(self, rule: Rule, line: Line, seen: Seen) -> None:
         # What happens to a request that the exchange does not see, or not yet.
@@ -151,7 +163,7 @@ class FaultLayer:
         seen.status = reply.status
         return await line.answer(reply)
 
-    async def _deliver(self, rule: Rule | None, line: Line, reply: Reply, seen: Seen) -> None:
+    async def _deliver(self, rule: Rule | None, line: Line, reply: Reply) -> None:
         # What happens to the answer of a request that was carried out.
         action = rule.action if rule else None
         if rule is None:
@@ -168,10 +180,9 @@ class FaultLayer:
             return await line.answer_slowly(reply, rule.bytes_per_s)
         if action == "cut":
             return await line.answer_half(reply)
-        await line.answer(spoil(reply, rule, len(self._faults.log)))
         if action == "stale":
-            close(line.transport, reset=False)
-        return None
+            return await line.answer_and_close(reply)
+        return await line.answer(spoil(reply, rule, len(self._faults.log)))
 
     async def _hold(self, line: Line, seen: Seen) -> None:
         # Carried out right after the next look-up of the same client id, whoever still waits.

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from functools import lru_cache, partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -102,13 +103,12 @@ def _page(
 ) -> tuple[list[tuple[str, Wire]], str | None]:
     query = ask.query
     _check_format(query)
-    limit, after = limit_of(query, 1000, MOST_BARS), token_of(query, 2)
+    limit, after, up = limit_of(query, 1000, MOST_BARS), token_of(query, 2), rising(query)
     bars = known(exchange)
     first, last = _days(query, exchange.clock.now())
-    every = _rows(bars, sorted(symbols), bars.span(first, last), rising(query))
-    left = [
-        (s, t) for s, t in every if after is None or _is_after(bars, s, t, after, rising(query))
-    ]
+    every = _rows(bars, sorted(symbols), bars.span(first, last), up)
+    following = ((s, t) for s, t in every if after is None or _is_after(bars, s, t, after, up))
+    left = list(islice(following, limit + 1))
     page = [(symbol, _bar(bars, symbol, t)) for symbol, t in left[:limit]]
     if len(left) <= limit:
         return page, None

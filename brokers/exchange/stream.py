@@ -7,6 +7,7 @@ while nobody listened is lost, as it is at the venue.
 import asyncio
 import copy
 import json
+from contextlib import suppress
 from typing import Any
 
 from starlette.responses import Response
@@ -42,13 +43,12 @@ class Stream:
 
     def publish(self, envelope: Wire) -> None:
         """Hand an update over to the server's thread; neither waits nor raises."""
-        loop = self._loop
-        if loop is None or loop.is_closed():
-            return
         rule = self._faults.decide(STREAM, envelope["data"]["event"])
         frames = self._frames(envelope, rule)
         closing = rule.action if rule and rule.action in ("close", "reset", "mute") else None
-        loop.call_soon_threadsafe(self._send, frames, closing)
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the server has stopped
+                self._loop.call_soon_threadsafe(self._send, frames, closing)
 
     async def serve(self, socket: WebSocket) -> None:
         """Serve one connection from handshake to farewell."""

@@ -32,9 +32,13 @@ from alpaca.trading.requests import (
 )
 from alpaca.trading.stream import TradingStream
 
+from brokers.exchange.exchange import Exchange
+from engine.clock import FakeClock
+from engine.sources import DataSettings, load
 from tests.small_exchange import SESSIONS, served, small_bars, small_exchange
 
 LATE = datetime(2024, 12, 6, 21, 20, tzinfo=UTC)
+LONG_AGO = datetime(1999, 1, 1, tzinfo=UTC)
 EVER = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -160,14 +164,17 @@ def test_daily_bars_are_the_same_numbers_page_by_page():
 
 
 def test_sdk_follows_pages_to_the_end():
-    with served(exchange=small_exchange(LATE)) as client:
-        data = sdk(StockHistoricalDataClient, client, raw_data=True)
+    bars = load(DataSettings(source="sample"))
+    clock = FakeClock(datetime(2013, 3, 1, 21, 20, tzinfo=UTC))
+    with served(exchange=Exchange(bars, clock, start=date(2013, 2, 1))) as client:
         request = StockBarsRequest(
-            symbol_or_symbols="AAA", timeframe=TimeFrame.Day, start=EVER, limit=7
+            symbol_or_symbols=list(bars.symbols), timeframe=TimeFrame.Day, start=LONG_AGO
         )
-        assert len(data.get_stock_bars(request)["AAA"]) == 7
-        log = client.server.faults.log
-        assert "limit=7" in log[0].query
+        found = sdk(StockHistoricalDataClient, client, raw_data=True).get_stock_bars(request)
+        assert client.server.faults.counts == {"GET /v2/stocks/bars": 2}  # 10,000 and the rest
+    for n, symbol in enumerate(bars.symbols):
+        rows = [[bar[key] for key in "ohlcv"] for bar in found[symbol]]
+        assert rows == bars.ohlcv[bars.traded[:, n], n].tolist()
 
 
 def test_latest_bars_snapshots_and_corporate_actions_load():

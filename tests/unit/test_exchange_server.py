@@ -52,6 +52,16 @@ def test_small_answers_are_not_held_back(client):
     assert all(s.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for s in raw)
 
 
+def test_server_restarts_on_its_port_with_the_same_exchange():
+    exchange = small_exchange()
+    with served(exchange=exchange) as client:
+        placed = client.buy("before-1").json()
+        port = int(client.server.url.rsplit(":", 1)[1])
+        client.server.stop()
+        with serve(exchange, port=port):
+            assert client.get(f"/v2/orders/{placed['id']}")["client_order_id"] == "before-1"
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [("127.0.0.1", 200), ("localhost:80", 200), ("[::1]:9", 200), ("LOCALHOST", 200),
