@@ -1,73 +1,21 @@
-"""Echo(k): the real environment pays what only memory can know, and the agent finds it."""
+"""Echo(k): the real environment pays what only memory can know, and every rule finds it.
 
-from datetime import date
+Several seeds of all of it: ECHO.md, made by `tests.learning.echo_table`.
+"""
+
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from agents.checkpoint import describe
 from agents.evaluate import play, step_returns
-from agents.train import train
-from engine.checkpoint import TrainedOn
 from engine.policy import BUY, HOLD, SELL, ActionSpace, Wish, decode
-from engine.settings import AgentSettings
-from engine.settings_reward import RewardSettings
-from engine.settings_training import TrainSettings
-from engine.step import StepPolicy
 from tests.learning.echo import OPTIMUM, echo_bars, echo_env, echo_spec
+from tests.learning.echo_table import GATES, TWIN, Job, main, report
+from tests.learning.learn_echo import FRESH_SEED, RECIPES, share_of_optimum
 
-FRESH_SEED = 1_000_003
-
-
-def settings(updates: int, seed: int, **other: Any) -> TrainSettings:
-    # The hyperparameters of the measured reference: 64 paths x 128 steps an update of PPO.
-    rule = {"rollout_steps": 128, "ppo": {"gae_lambda": 0.9, "entropy_weight": 0.003}}
-    if other.get("algorithm") == "a2c":
-        rule = {"rollout_steps": 32, "a2c": {"entropy_weight": 0.003}}
-    plain = {"seed": seed, "updates": updates, "validate_every": updates}
-    return TrainSettings.model_validate(
-        {"learning_rate": 3e-3, "gamma": 0.9, **plain, **rule, **other}
-    )
-
-
-def on_fresh_bars(k: int, policy: StepPolicy) -> float:
-    """Mean simple return a day, greedy, on 64 paths of 900 days it has never seen."""
-    env = echo_env(echo_bars(k, FRESH_SEED), echo_spec(), 64, 900, np.random.default_rng(0), policy)
-    return float(step_returns(play(env)).mean())
-
-
-def trained_score(
-    k: int, memory: str, updates: int, folder: Path, seed: int = 0, **other: Any
-) -> float:
-    agent = AgentSettings.model_validate(
-        {
-            "memory": memory,
-            "burn_in": 8,
-            "network": {"hidden_size": 32, "heads": (32,), "book_input": "heads"},
-        }
-    )
-    env = echo_env(echo_bars(k, seed + 1), echo_spec(), 64, 128, np.random.default_rng(seed))
-    trained_on = TrainedOn(
-        digest="",
-        source="echo",
-        price_basis="raw",
-        symbols=(),
-        start=date(2000, 1, 3),
-        end=date(2003, 1, 3),
-    )
-    done = train(
-        env,
-        describe(env.spec, agent, trained_on, seed),
-        settings(updates, seed, **other),
-        RewardSettings(kind="step_return"),
-        folder,
-        validate=lambda policy: on_fresh_bars(k, policy),
-    )
-    score = on_fresh_bars(k, StepPolicy.load(done.best))
-    assert score == done.score  # the file decides as the network did
-    return score
+RULES = ("ppo", "a2c", "ddpg")
 
 
 class Rule:
@@ -103,30 +51,62 @@ def test_environment_pays_nothing_to_who_acts_a_day_late() -> None:
     assert step_returns(play(env)).mean() < 0.0
 
 
-def test_echo_1_is_learned_to_95_percent(tmp_path: Path) -> None:
-    assert trained_score(1, "carry", 30, tmp_path) >= 0.95 * OPTIMUM
+def by_recipe(rule: str, k: int, memory: str, folder: Path) -> float:
+    recipe = RECIPES[rule, k]
+    return share_of_optimum(rule, k, memory, recipe.updates, folder, **recipe.own)
 
 
-@pytest.mark.parametrize("memory", ["carry", "window(4)"])
-def test_echo_2_is_learned_to_95_percent(tmp_path: Path, memory: str) -> None:
-    assert trained_score(2, memory, 50, tmp_path) >= 0.95 * OPTIMUM
-
-
-@pytest.mark.parametrize(("k", "updates"), [(1, 40), (2, 90)])
-def test_a2c_learns_echo_to_95_percent(tmp_path: Path, k: int, updates: int) -> None:
-    # A quarter of the bars an update: 90 rollouts of A2C are fewer bars than 30 of PPO.
-    assert trained_score(k, "carry", updates, tmp_path, algorithm="a2c") >= 0.95 * OPTIMUM
+@pytest.mark.parametrize("rule", RULES)
+def test_echo_2_is_learned_to_its_gate(tmp_path: Path, rule: str) -> None:
+    assert by_recipe(rule, 2, "carry", tmp_path) >= GATES[2]
 
 
 @pytest.mark.slow
-def test_echo_5_is_learned_to_95_percent(tmp_path: Path) -> None:
-    # With an entropy weight of 0.003 it stops at 70-90 %: it remembers every coin and no
-    # longer tries to turn for a single day. A weight of 0.1 keeps it trying until it knows.
-    own = {"gae_lambda": 0.9, "entropy_weight": 0.1}
-    assert trained_score(5, "carry", 80, tmp_path, ppo=own) >= 0.95 * OPTIMUM
+@pytest.mark.parametrize("rule", RULES)
+def test_echo_5_is_learned_to_its_gate(tmp_path: Path, rule: str) -> None:
+    assert by_recipe(rule, 5, "carry", tmp_path) >= GATES[5]
 
 
-def test_without_memory_echo_2_earns_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rule", RULES)
+def test_without_memory_echo_2_earns_nothing(tmp_path: Path, rule: str) -> None:
     # Greedy: a memoryless agent that draws its actions can use "hold" as a memory of its own and
     # does learn to (0.002 a day while training); one that always does the likeliest thing cannot.
-    assert trained_score(2, "window(1)", 100, tmp_path) < 0.03 * OPTIMUM
+    assert by_recipe(rule, 2, "window(1)", tmp_path) < TWIN
+
+
+@pytest.mark.parametrize(
+    ("rule", "k", "memory", "updates", "own"),
+    [
+        ("ppo", 1, "carry", 30, RECIPES["ppo", 2].own),
+        ("ppo", 2, "window(4)", 50, RECIPES["ppo", 2].own),
+        ("a2c", 1, "carry", 40, RECIPES["a2c", 2].own),
+        ("ddpg", 1, "carry", 6, {}),
+        (
+            *("ddpg", 2, "carry", 12),
+            {"ddpg": {"memory_start": "stored", "burn_in_steps": 4, "noise": "ou"}},
+        ),
+        ("ddpg", 2, "window(4)", 16, {}),
+    ],
+    ids=["ppo-1", "ppo-2-window", "a2c-1", "ddpg-1", "ddpg-2-stored-ou", "ddpg-2-window"],
+)
+def test_echo_is_learned_in_every_way_there_is(
+    tmp_path: Path, rule: str, k: int, memory: str, updates: int, own: dict[str, Any]
+) -> None:
+    assert share_of_optimum(rule, k, memory, updates, tmp_path, **own) >= 0.95
+
+
+def test_the_table_has_a_line_for_every_rule_and_twin_and_leaves_out_what_was_not_run() -> None:
+    found = {Job("ppo", 2, "carry", seed): share for seed, share in ((0, 0.96), (2, 0.98))}
+    found |= {Job("ddpg", 5, "window(1)", 1): -0.01}
+    lines = [line for line in report(found, 3).splitlines() if line.startswith("| Echo")]
+    # 50 updates of 64 books x 128 bars; 30 of 64 x 32
+    assert lines == [
+        "| Echo(2), PPO, memory | 96.0% | | 98.0% | 97.0% | >= 95% | 409,600 |",
+        "| Echo(5), DDPG, twin without | | -1.0% | | -1.0% | < 3% | 61,440 |",
+    ]
+
+
+def test_an_unknown_line_of_the_table_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["sac-2"])
+    assert "choose from ppo-2, a2c-2" in capsys.readouterr().err

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.errors import SettingsError
+from engine.run.build import find_settings
 from tests.packaging.test_cli import barwise
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +47,30 @@ def test_files_named_in_the_readme_exist():
     missing = [name for name in named if not (ROOT / name).exists()]
     assert named
     assert missing == []
+
+
+def rows_of_the_guide() -> list[tuple[str, str, str]]:
+    part = README[README.index("## What the guide asks for") : README.index("## The house")]
+    rows = re.findall(r"^\| (.+?) \| (.+) \| `([^`]+)` \|$", part, re.M)
+    lines = [line for line in part.splitlines() if line.startswith("| ") and "`test_" in line]
+    assert len(rows) == len(lines) > 60
+    return rows
+
+
+@pytest.mark.parametrize(("option", "how", "proof"), rows_of_the_guide())
+def test_row_of_the_guide_names_a_setting_that_works_and_a_test_that_exists(option, how, proof):
+    # What stands in one row is set together; "mine" is the reader's own module of the README.
+    given = [text for text in re.findall(r"`([^`]+)`", how) if re.match(r"[a-z_.0-9]+=", text)]
+    told = tuple(text.replace(', "mine:gap_share"', "") for text in given)
+    if "refused" in how:
+        with pytest.raises(SettingsError, match=told[0].split("=")[0]):
+            find_settings("demo", told)
+    else:
+        find_settings("demo", told)
+    assert given or "barwise train" in how or "agents/" in how or how == "always", option
+    file, _, name = proof.partition("::")
+    (path,) = (ROOT / "tests").rglob(file)
+    assert f"\ndef {name}(" in path.read_text(encoding="utf-8")
 
 
 def test_repository_names_no_registry_and_no_machine():

@@ -139,6 +139,18 @@ def test_adam_takes_the_step_worked_out_by_hand() -> None:
     assert weight.item() == pytest.approx(3.0 * (1 - 0.1 * 0.5) - 0.1 * 2 / (2 + 1e-5), abs=1e-9)
 
 
+@pytest.mark.parametrize(("limit", "expected"), [(10.0, (3.0, 4.0)), (0.5, (0.3, 0.4))])
+def test_a_gradient_longer_than_its_limit_is_cut_to_it(
+    limit: float, expected: tuple[float, float]
+) -> None:
+    # the gradient (3, 4) has length 5; its direction stays
+    weight = nn.Parameter(torch.zeros(2))
+    descent = Descent([weight], 0.1, limit)
+    assert descent.step((weight * torch.tensor([3.0, 4.0])).sum()) == pytest.approx(5.0)
+    assert weight.grad is not None
+    assert weight.grad.tolist() == pytest.approx(expected, abs=1e-5)
+
+
 def test_gae_is_used_where_n_steps_is_0() -> None:
     parts = Parts()
     rollout = parts.collector.collect(STEPS)

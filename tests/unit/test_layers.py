@@ -241,6 +241,25 @@ def test_encoder_is_one_linear_map_of_a_bar() -> None:
         assert encoder(x).shape == (5, 4, 7)
 
 
+@torch.no_grad()
+def test_norm_of_outputs_is_its_formula_over_the_outputs_of_the_plain_lstm() -> None:
+    # the gain and bias of a trained one, and what the memory holds: h as it was, not the normed one
+    plain, net = make("plain"), make("norm of outputs")
+    net.lstm.load_state_dict(plain.lstm.state_dict())
+    norm = net.policy_trunk.norm
+    norm.weight.copy_(torch.linspace(0.5, 2.0, 6))
+    norm.bias.copy_(torch.linspace(-1.0, 1.0, 6))
+    rows = torch.randn(9, 3, 4, generator=torch.Generator().manual_seed(1))
+    expected, kept = plain.trunk(rows, plain.start(3))
+    found, memory = net.trunk(rows, net.start(3))
+    gain, bias = (x.double().numpy() for x in (norm.weight, norm.bias))
+    for bar in range(9):
+        for row in range(3):
+            oracle = normed(expected[bar, row].double().numpy(), gain, bias)
+            assert found[bar, row].numpy() == pytest.approx(oracle, abs=1e-5)
+    assert torch.equal(memory, kept)
+
+
 def test_orthogonal_start_and_torchs_start() -> None:
     net = make("plain", hidden=16)
     weight = net.lstm.weight_hh_l0  # (64, 16): orthonormal columns
