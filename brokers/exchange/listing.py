@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 from brokers.exchange.orders import Order
@@ -13,6 +13,8 @@ from brokers.exchange.wire import new_york_date, read_count, read_date, read_mom
 
 Wire = dict[str, Any]
 Query = dict[str, str]
+LONGEST = 36_500  # days of history that anybody may ask for
+LAST = date.max.toordinal()
 
 
 def list_orders(state: State, query: Query) -> list[Wire]:
@@ -105,7 +107,7 @@ def portfolio_history(state: State, query: Query, now: datetime) -> Wire:
     timeframe = query.get("timeframe") or "1D"
     if timeframe not in ("1Min", "5Min", "15Min", "1H", "1D"):
         raise parameter("timeframe must be 1Min, 5Min, 15Min, 1H or 1D")
-    first, last = _history_span(state, query, now)
+    first, last = _history_span(query, now)
     ends = [e for e in state.ends if first <= e.session <= last and e.at > state.created_at]
     before = [end for end in state.ends if end.session < first]
     base = before[-1].equity if before else state.settings.cash
@@ -122,30 +124,32 @@ def portfolio_history(state: State, query: Query, now: datetime) -> Wire:
     }
 
 
-def _history_span(state: State, query: Query, now: datetime) -> tuple[date, date]:
-    given = {name: query.get(name) for name in ("start", "end", "period")}
-    given["end"] = given["end"] or query.get("date_end")
-    if all(given.values()):
+def _history_span(query: Query, now: datetime) -> tuple[date, date]:
+    start, end = _day("start", query.get("start")), _day("end", query.get("end"))
+    period = query.get("period")
+    if start and end and period:
         raise parameter("only two of start, end and period are accepted")
-    end = _day("end", given["end"]) or new_york_date(now)
-    start = _day("start", given["start"])
-    if start is None:
-        return end - _period(given["period"] or "1M") + timedelta(days=1), end
-    if given["period"]:
-        end = start + _period(given["period"])
-    return start, end
+    if start and period:
+        return start, date.fromordinal(min(start.toordinal() + _days(period), LAST))
+    last = end or new_york_date(now)
+    if start:
+        return start, last
+    return date.fromordinal(max(last.toordinal() - _days(period or "1M") + 1, 1)), last
 
 
 def _day(name: str, text: str | None) -> date | None:
     if not text:
         return None
-    return read_date(name, text) if len(text) == 10 else new_york_date(read_moment(name, text))
+    if len(text) == 10:
+        return read_date(name, text)
+    at = read_moment(name, text)
+    return new_york_date(at) if date.min < at.date() < date.max else at.date()
 
 
-def _period(text: str) -> timedelta:
-    days = {"D": 1, "W": 7, "M": 31, "A": 366}
-    if text == "all":
-        return timedelta(days=36_500)
-    if not text[:-1].isdecimal() or text[-1] not in days:
+def _days(period: str) -> int:
+    if period == "all":
+        return LONGEST
+    units = {"D": 1, "W": 7, "M": 31, "A": 366}
+    if not period[:-1].isdecimal() or period[-1] not in units:
         raise parameter("period must be a number and D, W, M or A, or all")
-    return timedelta(days=int(text[:-1]) * days[text[-1]])
+    return min(int(period[:-1][:9]) * units[period[-1]], LONGEST)

@@ -183,7 +183,7 @@ def _part(query: dict[str, str], held: float) -> float:
         check_qty(qty)
         return float(qty)
     if percentage is None:
-        return held
+        percentage = Decimal(100)
     if not 0 < percentage <= 100:
         raise parameter("percentage must be above 0 and no more than 100")
     share = Decimal(repr(held)) * percentage / 100

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from brokers.exchange.refusals import parameter
 
+LARGEST = Decimal("1e15")  # beyond it a float has no cents
 NEW_YORK = ZoneInfo("America/New_York")
 
 
@@ -55,7 +56,7 @@ def read_decimal(name: str, value: Any) -> Decimal | None:
         found = Decimal(str(value))
     except InvalidOperation:
         found = Decimal("nan")
-    if isinstance(value, bool) or not found.is_finite():
+    if isinstance(value, bool) or not found.is_finite() or abs(found) >= LARGEST:
         raise parameter(f"{name} must be a number")
     return found
 
@@ -69,9 +70,9 @@ def read_moment(name: str, text: str) -> datetime:
     """Read a date or an RFC 3339 time; naive means UTC. Raises: Refusal where it is neither."""
     try:
         at = datetime.fromisoformat(text.strip().replace(" ", "+"))
-    except ValueError:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise parameter(f"{name} must be a date or a time in RFC 3339") from None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def read_date(name: str, text: str) -> date:

@@ -355,3 +355,52 @@ def test_numbers_may_come_as_strings_and_go_out_normalised():
         assert here.exchange.submit({**request("AAPL", 1), "qty": qty})["qty"] == "10"
     tiny = here.exchange.submit({**request("AAPL", 1), "qty": "0.000000001"})
     assert tiny["qty"] == "0.000000001"
+
+
+def test_sales_fill_before_buys_whatever_came_first():
+    here = Floor(bars_of(AAPL=MOVING, XYZ=level(*[10.0] * 4)))
+    here.send("AAPL", 10)
+    here.close(1)
+    here.send("XYZ", 1)
+    here.send("AAPL", -10)
+    here.close(2)
+    sides = [update["order"]["side"] for update in here.seen if update["event"] == "fill"]
+    assert sides == ["buy", "sell", "buy"]
+
+
+def test_positions_are_worth_the_open_while_the_market_is_open():
+    here = Floor(bars_of(AAPL=MOVING))
+    here.send("AAPL", 10)
+    here.close(1)
+    assert here.exchange.position("AAPL")["current_price"] == "104"
+    here.open(2)
+    assert here.exchange.position("AAPL")["current_price"] == "110"
+    assert here.exchange.account()["equity"] == "100080"
+
+
+def test_an_order_of_the_day_meets_the_whole_of_the_next_session():
+    here = Floor(bars_of(AAPL=[*level(100.0, 100.0), (102, 106, 98, 104)]))
+    here.open(1)
+    order = here.send("AAPL", 1, type="limit", limit_price=99, time_in_force="gtc")
+    here.close(2)
+    assert here.exchange.order(order["id"])["filled_avg_price"] == "99"
+
+
+def test_what_is_left_of_a_partial_fill_meets_the_whole_of_the_next_session():
+    here = Floor(bars_of(AAPL=[*MOVING[:2], (108, 109, 102, 109)]))
+    here.exchange.partial_next("AAPL", 0.5)
+    order = here.send("AAPL", 10, type="limit", limit_price=103, time_in_force="gtc")
+    here.close(1)  # 5 at 102; the close of 104 is beyond the limit
+    assert here.status(order) == "partially_filled"
+    here.close(2)
+    # 5 at 102 and, inside the bar, 5 at 103
+    assert here.exchange.order(order["id"])["filled_avg_price"] == "102.5"
+
+
+def test_a_stop_that_was_touched_goes_on_as_a_market_order():
+    here = Floor(bars_of(AAPL=[*level(100.0), (102, 106, 98, 99)]))
+    here.exchange.partial_next("AAPL", 0.5)
+    order = here.send("AAPL", 10, type="stop", stop_price=101)
+    here.close(1)
+    # 5 at the open of 102; the rest at the close of 99, below the stop
+    assert here.exchange.order(order["id"])["filled_avg_price"] == "100.5"
