@@ -1,5 +1,6 @@
 """A loopback exchange for tests: a few hand-made sessions, and a clock to walk through them."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -81,9 +82,7 @@ class Floor:
 
     def refused(self, symbol: str, qty: float, **more: Any) -> tuple[int, Any]:
         """Send an order that is refused; return the status and the body."""
-        with pytest.raises(Refusal) as caught:
-            self.send(symbol, qty, **more)
-        return caught.value.status, caught.value.body
+        return refusal_of(self.exchange.submit, request(symbol, qty, **more))
 
     def status(self, order: dict[str, Any]) -> str:
         """Return the status of an order now."""
@@ -99,3 +98,19 @@ def request(symbol: str, qty: float, **more: Any) -> dict[str, Any]:
     side = "buy" if qty > 0 else "sell"
     base = {"symbol": symbol, "side": side, "type": "market", "time_in_force": "day"}
     return {**base, "qty": abs(qty), **more}
+
+
+def standing(**settings: Any) -> Floor:
+    """Return an exchange on two symbols that stand at 100 and 10."""
+    return Floor(bars_of(AAPL=level(*[100.0] * 12), XYZ=level(*[10.0] * 12)), **settings)
+
+
+def refusal_of(call: Callable[..., Any], *args: Any) -> tuple[int, Any]:
+    """Return the status and the body of the refusal that a call must end in."""
+    with pytest.raises(Refusal) as caught:
+        call(*args)
+    return caught.value.status, caught.value.body
+
+
+# Session 1 opens at 102 and ranges from 98 to 106; sessions 2 and 3 stand at 110.
+MOVING = [(100, 101, 99, 100), (102, 106, 98, 104), *level(110.0, 110.0)]
