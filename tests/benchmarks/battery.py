@@ -34,7 +34,7 @@ from agents.machine import keep_pages
 from agents.networks import ActorCritic
 from agents.train import LEARNERS
 from engine.checkpoint import CheckpointInfo
-from engine.policy import ActionSpace, decode, greedy
+from engine.policy import decode, greedy
 from tests.benchmarks.agent import record, sample, spec_for
 from tests.benchmarks.harness import say
 from tests.benchmarks.plans import PLANS, QUICK, TWIN, Plan
@@ -54,14 +54,15 @@ def ours(plan: Plan, learner: str, seed: int) -> tuple[float, int]:
         row = made.round()
         off_policy = made.settings.algorithm == "ddpg"
         steps += row["steps"] if off_policy else int(made.batch_now.alive.sum())
-    return exam(made.net, plan.task(EPISODES, EXAM_SEED), plan.space(learner)), steps
+    env = TaskEnv(plan.task(EPISODES, EXAM_SEED), plan.space(learner), plan.unit)
+    return exam(made.net, env), steps
 
 
 def learner_of(plan: Plan, learner: str, seed: int) -> Any:
     """Return one of our learners with a fresh network, at the start of a task."""
     settings = plan.settings(learner, seed)
     task = plan.task(settings.books, seed)
-    env: Any = TaskEnv(task, plan.space(learner))
+    env: Any = TaskEnv(task, plan.space(learner), plan.unit)
     torch.manual_seed(seed)
     info = info_of(plan, learner, task)
     made: Any = LEARNERS[settings.algorithm](env, info, settings, plan.reward)
@@ -84,16 +85,16 @@ def info_of(plan: Plan, learner: str, task: Task) -> CheckpointInfo:
 
 
 @torch.no_grad()
-def exam(net: ActorCritic, task: Task, space: ActionSpace) -> float:
+def exam(net: ActorCritic, env: TaskEnv) -> float:
     """Return the mean score of the greedy policy over one episode a book."""
-    env = TaskEnv(task, space)
+    task, space = env.task, env.spec.action
     memory, book = net.start(task.books), torch.zeros(task.books, 0)
     for _ in range(task.limit):
         if task.over.all():
             break
-        head, memory = net.step(torch.from_numpy(task.look()), book, memory)
-        action = greedy(head.numpy(), env.spec.action)
-        task.act(decode(action, env.spec.action, allow_short=True).exposure)
+        obs = env.observe()
+        head, memory = net.step(torch.from_numpy(obs.market[:, 0]), book, memory)
+        env.step(obs, decode(greedy(head.numpy(), space)[:, None], space, allow_short=True))
     return float(task.score.mean())
 
 
@@ -130,7 +131,8 @@ def digest(plan: Plan, learner: str) -> str:
         told: Any = dict(plan.peers[learner])
     else:
         own = "PPO" if learner in plan.peers else learner
-        told = [plan.settings(own, 0).model_dump(mode="json"), plan.network(own), plan.scale]
+        own_settings = plan.settings(own, 0).model_dump(mode="json")
+        told = [own_settings, plan.network(own), plan.scale, plan.unit]
     text = json.dumps([plan.steps, told], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 

@@ -4,18 +4,16 @@ The environments are gymnasium's own, one a book, with their rewards and their t
 in [-1, 1] becomes the push to one side (two actions) or that share of the largest torque.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 
 
 class Control:
-    """B environments called `name`; `shown`: which inputs a policy sees, and what divides each."""
+    """B environments called `name`, of whose numbers a policy sees those at the places `shown`."""
 
     streams: np.ndarray | None = None
 
     def __init__(
-        self, name: str, shown: Mapping[int, float], books: int, generator: np.random.Generator
+        self, name: str, shown: tuple[int, ...], books: int, generator: np.random.Generator
     ) -> None:
         import gymnasium as gym
 
@@ -26,7 +24,7 @@ class Control:
         self.limit = spec.max_episode_steps
         self.reach = float(space.high[0]) if isinstance(space, gym.spaces.Box) else None
         self.books, self.generator, self.inputs = books, generator, len(shown)
-        self.shown, self.unit = list(shown), np.array(list(shown.values()))
+        self.shown = list(shown)
         self.stream, self.steps = np.zeros((2, books), dtype=np.int64)
         self.over, self.score = np.zeros(books, dtype=bool), np.zeros(books)
         self.cut = np.zeros(books, dtype=bool)  # where gymnasium's time limit has struck
@@ -42,7 +40,7 @@ class Control:
 
     def look(self) -> np.ndarray:
         """Return what each book sees, (B, I) float32."""
-        return (self.seen[:, self.shown] / self.unit).astype(np.float32)
+        return np.asarray(self.seen[:, self.shown], dtype=np.float32)
 
     def act(self, side: np.ndarray) -> np.ndarray:
         """Do one step; return what it pays, (B,). A book whose episode is over stands still."""

@@ -48,7 +48,8 @@ class Plan:
     best: float
     gates: tuple[Gate, ...] = ()
     peers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    scale: float = 1.0  # of the reward, for ours
+    scale: float = 1.0  # multiplies the reward, for ours alone
+    unit: tuple[float, ...] = ()  # divides the inputs, for ours alone; none = 1
 
     @property
     def learners(self) -> tuple[str, ...]:
@@ -174,24 +175,31 @@ def _recall(blanks: int, bars: int) -> Plan:
     )
 
 
+# A small bonus lets A2C settle on one end before it has read the cue: it passed on 1 seed of 3.
 POC_RULES = _with_twins(
-    PPO=PPO_MEMORY | {"rollout_steps": 64}, A2C=A2C_MEMORY | {"rollout_steps": 16}
+    PPO=PPO_MEMORY | {"rollout_steps": 64},
+    A2C={
+        "books": 4,
+        "rollout_steps": 32,
+        "learning_rate": 3e-3,
+        "a2c": {"n_steps": 0, "gae_lambda": 0.95, "entropy_weight": 0.1},
+    },
 )
 POC = "the published run reaches 1"
 
 PLANS = (
     Plan(
         "CartPole, no velocity",
-        partial(Control, "CartPole-v1", {0: 1.0, 2: 1.0}),
+        partial(Control, "CartPole-v1", (0, 2)),
         100_000,
         _with_twins(
             PPO={
                 "books": 8,
-                "rollout_steps": 64,
+                "rollout_steps": 32,
                 "learning_rate": 1e-3,
                 "learning_rate_schedule": "linear",
                 "gamma": 0.98,
-                "ppo": {"epochs": 10, "minibatches": 2, "gae_lambda": 0.9, "entropy_weight": 0.0},
+                "ppo": {"epochs": 10, "minibatches": 1, "gae_lambda": 0.8, "entropy_weight": 0.0},
             }
         ),
         23.2,
@@ -202,10 +210,11 @@ PLANS = (
         ),
         {"RecurrentPPO": ZOO_CARTPOLE},
         scale=0.1,
+        unit=(0.5, 0.05),
     ),
     Plan(
         "Pendulum, no velocity",
-        partial(Control, "Pendulum-v1", {0: 1.0, 1: 1.0}),
+        partial(Control, "Pendulum-v1", (0, 1)),
         100_000,
         _with_twins(
             PPO={
@@ -226,7 +235,7 @@ PLANS = (
     ),
     Plan(
         "Pendulum",
-        partial(Control, "Pendulum-v1", {0: 1.0, 1: 1.0, 2: 8.0}),
+        partial(Control, "Pendulum-v1", (0, 1, 2)),
         20_000,
         {
             "DDPG" + TWIN: {

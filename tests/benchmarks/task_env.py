@@ -28,13 +28,15 @@ class TaskEnv:
     """A task as `agents.rollout.Collector` plays a market: one symbol a book, an empty book part.
 
     A step pays by turning an equity of 1 into 1 + reward; under `kind = "pnl"` and `scale = 1` that is
-    the reward. Books whose episode is over wait, as ruined ones do, until they start anew.
+    the reward. Books whose episode is over wait, as ruined ones do, until they start anew. `unit` (I,)
+    divides what is seen, as the scaler of a market's features does.
     """
 
     symbols = 1
 
-    def __init__(self, task: Task, space: ActionSpace = TWO) -> None:
+    def __init__(self, task: Task, space: ActionSpace = TWO, unit: tuple[float, ...] = ()) -> None:
         self.task, self.generator = task, task.generator
+        self.unit = np.array(unit or (1.0,) * task.inputs, dtype=np.float32)
         books = self.books = task.books
         self.plan = SimpleNamespace(books=books, episode_steps=task.limit)
         self.spec = SimpleNamespace(action=space, limits=Limits(allow_short=True), burn_in=0)
@@ -42,10 +44,13 @@ class TaskEnv:
         equity = np.ones(books)
         self.venue = SimpleNamespace(book=SimpleNamespace(equity=lambda: equity))
         self.shape, self.last = (books, 1, task.inputs, 0), task.limit
-        known = task.streams is not None
-        rows = task.streams if known else np.zeros((1, 1, task.inputs), dtype=np.float32)
+        rows = np.zeros((1, 1, task.inputs), dtype=np.float32)
+        if task.streams is not None:
+            rows = task.streams / self.unit
         bars = np.arange(task.limit + 1)[:, None] * np.ones(len(rows), dtype=np.int64)
-        self.panel = SimpleNamespace(compact=rows, rank=bars if known else 0 * bars)
+        self.panel = SimpleNamespace(
+            compact=rows, rank=bars if task.streams is not None else 0 * bars
+        )
         self.reset()
 
     @property
@@ -68,7 +73,7 @@ class TaskEnv:
         """Return what each book sees, (B, 1, I)."""
         fresh = np.ones((self.books, 1), dtype=bool)
         nothing = np.zeros((self.books, 1, 0), dtype=np.float32)
-        return Observation(self.task.look()[:, None], nothing, fresh)
+        return Observation((self.task.look() / self.unit)[:, None], nothing, fresh)
 
     def step(self, obs: Observation, wish: Wish) -> Any:
         """Do one step; return what the collector and its reward read of it."""

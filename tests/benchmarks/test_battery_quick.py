@@ -29,8 +29,8 @@ from tests.benchmarks.verdict import Result, judged, lower_bound, table
 
 pytestmark = pytest.mark.bench
 ALL = np.ones(4, dtype=bool)
-CARTPOLE = ("CartPole-v1", {0: 1.0, 2: 1.0})
-PENDULUM = ("Pendulum-v1", {0: 1.0, 1: 1.0})
+CARTPOLE = ("CartPole-v1", (0, 2))
+PENDULUM = ("Pendulum-v1", (0, 1))
 NAMED = {plan.name: plan for plan in PLANS}
 ON_POLICY = [(plan, name) for plan in PLANS for name in plan.ours if name[:4] != "DDPG"]
 
@@ -179,13 +179,10 @@ def test_a_control_task_is_gymnasiums_and_hides_velocity(name, shown):
     assert not task.act(side[:1]).any()  # over is over
 
 
-def test_velocity_alone_is_shown_in_units_of_its_largest():
-    task = Control("Pendulum-v1", {2: 8.0}, 4, rng())
-    task.reset(ALL)
-    for _ in range(20):
-        task.act(np.ones(4))
-    np.testing.assert_array_equal(task.look(), task.seen[:, 2:].astype(np.float32) / 8.0)
-    assert np.abs(task.look()).max() <= 1.0
+def test_ours_see_inputs_in_their_unit_and_peers_as_they_are():
+    made = [Control("Pendulum-v1", (1, 2), 4, rng()) for _ in range(2)]
+    env, raw = TaskEnv(made[0], REAL, (0.5, 8.0)), AutoReset(made[1]).reset()[0]["market"]
+    np.testing.assert_array_equal(env.observe().market[:, 0], raw / np.float32([0.5, 8.0]))
 
 
 def test_books_of_a_control_task_differ_and_a_seed_repeats_them():
@@ -277,7 +274,7 @@ def test_ddpg_bootstraps_over_the_time_limit_of_pendulum():
 def test_the_exam_of_an_untrained_policy_is_that_of_a_bad_one():
     plan = NAMED["CartPole, no velocity"]
     learner = learner_of(plan, "PPO", 0)
-    score = exam(learner.net, plan.task(EPISODES, 0), TWO)
+    score = exam(learner.net, TaskEnv(plan.task(EPISODES, 0), TWO, plan.unit))
     assert 8.0 <= score <= 50.0
 
 
