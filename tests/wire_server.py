@@ -2,6 +2,7 @@
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -79,8 +80,8 @@ class WireServer:
 
 
 @contextmanager
-def wire_server() -> Iterator[WireServer]:
-    """Run a server on loopback for the length of a test."""
+def wire_server(tls: ssl.SSLContext | None = None) -> Iterator[WireServer]:
+    """Run a server on loopback for the length of a test, over TLS where a context is given."""
     wire = WireServer()
 
     class Handler(BaseHTTPRequestHandler):
@@ -112,6 +113,8 @@ def wire_server() -> Iterator[WireServer]:
             pass  # a client that went away is part of the tests
 
     server = Server(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     wire.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()

@@ -4,8 +4,8 @@ Everything but `orders` looks only, and the order it places buys one share for a
 market sells at, and is canceled. With `orders` a few more such orders are placed.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,11 +13,12 @@ from typing import Any
 from brokers.alpaca.answers import describe
 from brokers.alpaca.budget import Budget
 from brokers.alpaca.keys import Keys
+from brokers.alpaca.overhear import Frame, overhear
 from brokers.alpaca.records import TERMINAL
 from brokers.alpaca.sdk import STOCKS, TRADING, Client
 from brokers.alpaca.transport import NoReply, Reply
 from engine.clock import Clock
-from engine.errors import UsageError
+from engine.errors import UsageError, VenueUnavailable
 from engine.settings_paper import PaperSettings
 
 LIMIT = "1"  # dollars
@@ -49,16 +50,18 @@ class Probe:
         self._trading = self._client(TRADING, paper.trading_url, keys)
         self._stocks = self._client(STOCKS, paper.data_url, keys)
         self._run = f"doctor-{clock.now():%Y%m%d%H%M%S}"
-        self._placed: list[str] = []
+        self._sent: list[str] = []  # client order ids, for cancelling
 
     @contextmanager
     def placing(self) -> Iterator[None]:
-        """Cancel whatever the block placed and did not mean to leave."""
+        """Cancel whatever the block sent and did not mean to leave."""
         try:
             yield
         finally:
-            for order_id in self._placed:
-                self._trading.send("DELETE", f"/orders/{order_id}", {})
+            for client_order_id in self._sent:
+                order = self._find(client_order_id)
+                if order and order.get("status") not in TERMINAL:
+                    self._trading.send("DELETE", f"/orders/{order.get('id')}", {})
 
     def close(self) -> None:
         """Close every connection."""
@@ -78,21 +81,23 @@ class Probe:
             yield Finding(f"sip bars, {when}", _said(self._sip(minutes), body=False))
 
     def order(self) -> Iterator[Finding]:
-        """Place one order, see when it shows, cancel it.
+        """Place one order, see when it shows and what the stream says of it, cancel it.
 
         Raises: UsageError where the symbol is too cheap for the order to be harmless.
         """
         self._require_dear()
-        began = self._clock.now()
-        seen = self._place("a")
-        yield Finding("status after POST", _status(seen))
-        tries = next((n for n in range(1, _LOOKS + 1) if self._shows("a")), 0)
-        passed = (self._clock.now() - began).total_seconds()
-        found = f"at look {tries}, {passed:.2f} s after the POST began" if tries else "never"
-        yield Finding("order found by its client order id", found)
-        answer = self._trading.send("DELETE", f"/orders/{_id(seen)}", {})
-        yield Finding("answer to a cancel", _said(answer))
-        yield Finding("status after a cancel", self._settled("a"))
+        heard: Callable[[], list[Frame]] = list
+        with ExitStack() as stack:
+            try:
+                heard = stack.enter_context(overhear(self._paper.trading_url, self._keys))
+            except VenueUnavailable as error:
+                yield Finding("stream of order updates", str(error))
+            yield from self._order()
+            frames = heard()
+        kinds = sorted({"binary" if frame.binary else "text" for frame in frames})
+        yield Finding("frames of the stream", " and ".join(kinds) or "none came")
+        told = ", ".join(f"{frame.event} ({frame.status})" for frame in frames)
+        yield Finding("events of that order", told or "none")
 
     def orders(self) -> Iterator[Finding]:
         """Ask the questions that need further orders; leaves one until the next close."""
@@ -105,6 +110,19 @@ class Probe:
         settings = {"fractional_types": kinds} if known else {}
         yield Finding("fractional limit order", _verdict(seen), settings)
         yield from self._overnight()
+
+    def _order(self) -> Iterator[Finding]:
+        began = self._clock.now()
+        seen = self._place("a")
+        yield Finding("status after POST", _status(seen))
+        looks = self._look_until(lambda order: bool(order))
+        passed = (self._clock.now() - began).total_seconds()
+        found = f"at look {looks[0]}, {passed:.2f} s after the POST began" if looks[1] else "never"
+        yield Finding("order found by its client order id", found)
+        answer = self._trading.send("DELETE", f"/orders/{looks[1].get('id', _id(seen))}", {})
+        yield Finding("answer to a cancel", _said(answer))
+        _, after = self._look_until(lambda order: order.get("status") in TERMINAL)
+        yield Finding("status after a cancel", str(after.get("status", "unknown")))
 
     def _account(self) -> Iterator[Finding]:
         body = _dict(self._trading.ask("GET", "/account", {}))
@@ -147,7 +165,7 @@ class Probe:
                 yield Finding(question, status, {"day_end": status} if ends else {})
                 return
         seen = self._place("left", client_order_id=f"{LEFT}-{self._run[7:]}")
-        self._placed = [each for each in self._placed if each != _id(seen)]
+        self._sent.pop()  # it stays
         yield Finding(question, f"one left, {_status(seen)}: ask again after the next close")
 
     def _place(self, name: str, **changes: str) -> Reply | NoReply:
@@ -156,24 +174,23 @@ class Probe:
             "limit_price": LIMIT, "time_in_force": "day",
             "client_order_id": f"{self._run}-{name}",
         }  # fmt: skip
-        seen = self._trading.send("POST", "/orders", body | changes)
-        if _id(seen):
-            self._placed.append(_id(seen))
-        return seen
+        body |= changes
+        self._sent.append(body["client_order_id"])  # before: an answer may be lost
+        return self._trading.send("POST", "/orders", body)
 
-    def _shows(self, name: str) -> dict[str, Any]:
-        self._clock.sleep(_BETWEEN_S)
-        path, asked = "/orders:by_client_order_id", {"client_order_id": f"{self._run}-{name}"}
-        seen = self._trading.send("GET", path, asked)
+    def _find(self, client_order_id: str) -> dict[str, Any]:
+        asked = {"client_order_id": client_order_id}
+        seen = self._trading.send("GET", "/orders:by_client_order_id", asked)
         return _dict(seen) if isinstance(seen, Reply) and seen.ok else {}
 
-    def _settled(self, name: str) -> str:
-        status = "unknown"
-        for _ in range(_LOOKS):
-            status = str(self._shows(name).get("status", status))
-            if status in TERMINAL:
-                break
-        return status
+    def _look_until(self, done: Callable[[dict[str, Any]], bool]) -> tuple[int, dict[str, Any]]:
+        order: dict[str, Any] = {}
+        for n in range(1, _LOOKS + 1):
+            order = self._find(self._sent[0])
+            if done(order):
+                return n, order
+            self._clock.sleep(_BETWEEN_S)
+        return _LOOKS, order
 
     def _sip(self, minutes: int) -> Reply | NoReply:
         end = self._clock.now() - timedelta(minutes=minutes)

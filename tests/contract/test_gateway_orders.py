@@ -2,19 +2,26 @@
 
 import json
 import logging
+import shutil
+import socket
+import ssl
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
 from requests.exceptions import InvalidSchema, InvalidURL
 
+from brokers.alpaca.budget import Budget
 from brokers.alpaca.gateway import Gateway
 from brokers.alpaca.keys import Keys
 from brokers.alpaca.records import Accepted, Denied, InDoubt, Intent, Refused
-from brokers.alpaca.sdk import ACTIONS, STOCKS, TRADING
-from brokers.alpaca.transport import Timeouts
+from brokers.alpaca.sdk import ACTIONS, STOCKS, TRADING, Client
+from brokers.alpaca.transport import NoReply, Timeouts
 from engine.clock import FakeClock
 from engine.errors import TradingHalted, VenueError
+from engine.hosts import PAPER_TRADING
 from engine.settings_paper import PaperSettings
 from tests.alpaca_bodies import ORDER
 from tests.wire_server import Say, WireServer, wire_server
@@ -150,6 +157,39 @@ def test_f16_a_closed_port_leaves_doubt(clock: FakeClock) -> None:
         answer = gateway.post(INTENT)
     assert isinstance(answer, InDoubt)
     assert "refused" in answer.why
+
+
+def stranger(base: str, clock: FakeClock) -> Client:
+    return Client(TRADING, base, Keys("PKCANARY00", "canary"), clock, Budget(150, clock))
+
+
+def test_f16_a_name_that_cannot_be_resolved_is_no_reply(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    seen = stranger(PAPER_TRADING, clock).send("POST", "/orders", {})
+    assert isinstance(seen, NoReply)
+    assert "Name or service not known" in seen.why
+
+
+def test_f16_a_certificate_nobody_vouches_for_is_no_reply(clock: FakeClock, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    made = ["-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "cert"), "-subj", "/CN=x"]
+    made += ["-addext", "subjectAltName=IP:127.0.0.1", "-days", "2", "-nodes"]
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    subprocess.run([*command, *made], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert", tmp_path / "key")
+    with wire_server(context) as secure:
+        base = secure.url.replace("http://", "https://")
+        seen = stranger(base, clock).send("POST", "/orders", {})
+        assert isinstance(seen, NoReply)
+        assert "CERTIFICATE_VERIFY_FAILED" in seen.why
+        assert secure.seen == []
 
 
 def test_a_kept_connection_that_the_server_closed_does_not_repeat_a_post(
