@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class Entry(BaseModel, frozen=True, extra="forbid"):
     sha256: str
     first: date
     last: date
+    last_bar: date
     bars: int
     fetched_at: datetime
     notes: tuple[str, ...] = ()
@@ -111,16 +113,22 @@ class Cache:
 
         The new numbers win inside the range, and every number they change is kept in the manifest.
         The range must touch what is held: call with `lacking`'s answer. A damaged file is replaced.
+        Raises: DataError where there would be no bar at all.
         """
         manifest = self.manifest()
         old = manifest.symbols.get(new.symbol)
         held = self._sound(new.symbol, old)
         revised: tuple[Revision, ...] = ()
         if held is not None and old is not None:
-            known = max(first, old.first), min(last, old.last)
+            known = max(first, old.first), min(last, old.last_bar)
             revised = tuple(revisions(held, new, *known, at))
             new = joined(held, new, first, last)
             first, last = min(first, old.first), max(last, old.last)
+        if not new.has_bar.any():
+            raise DataError(
+                f"{new.symbol}: {self.source} has no bar from {first} to {last}; check the ticker, "
+                "or ask for later dates (iex begins in 2020, sip in 2016)"
+            )
         data = _to_parquet(new)
         digest = hashlib.sha256(data).hexdigest()
         entry = Entry(
@@ -128,6 +136,7 @@ class Cache:
             sha256=digest,
             first=first,
             last=last,
+            last_bar=new.days[new.has_bar][-1].item(),
             bars=int(new.has_bar.sum()),
             fetched_at=at,
             notes=new.notes,
@@ -144,24 +153,26 @@ class Cache:
         """Return the one range to ask for so that `first` to `last` is held; None = it is.
 
         What is held stays in one piece, so the range reaches from it to what is asked. `overlap`
-        sessions before new ones are asked for once more, with `again` all of them.
+        sessions before new ones are asked for once more, with `again` all of them. Sessions behind
+        the last bar count as not held: the vendor may only have been late.
         """
         entry = self.manifest().symbols.get(symbol)
         if entry is None or self._sound(symbol, entry) is None:
             return first, last
         if again:
             return min(first, entry.last), max(last, entry.first)
-        if first >= entry.first and last <= entry.last:
-            return None
         if first < entry.first:
             return first, max(last, entry.first)
-        known = clock.sessions("XNYS", entry.first, entry.last)[-overlap:]
-        return (known[0].item() if overlap and len(known) else entry.last), last
+        silent = clock.sessions("XNYS", entry.last_bar, entry.last)[1:]
+        if last <= (entry.last_bar if len(silent) else entry.last):
+            return None
+        known = clock.sessions("XNYS", entry.first, entry.last_bar)[-overlap:]
+        return (known[0].item() if overlap else entry.last_bar), last
 
     def command(self, symbols: tuple[str, ...], first: date, last: date) -> str:
         """Return the command that fetches a range into this cache."""
         feed = self.source.partition(":")[2]
-        where = f"--feed {feed} --cache {self.root}"
+        where = f"--feed {feed} --cache {shlex.quote(str(self.root))}"
         return f"barwise data fetch {' '.join(symbols)} --from {first} --to {last} {where}"
 
     @contextmanager

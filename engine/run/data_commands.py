@@ -104,6 +104,8 @@ def fetch_data(
     from engine.clock import SystemClock
 
     names = tuple(dict.fromkeys(require_symbol(s) for s in symbols or settings.data.symbols))
+    if first > last:
+        raise UsageError(f"data fetch: --from {first} is after --to {last}")
     if not names:
         raise UsageError("data fetch: expected symbols, or a --config that has data.symbols")
     feed = settings.data.feed
@@ -122,14 +124,18 @@ def fetch_data(
     return {
         "folder": str(cache.folder),
         "source": cache.source,
-        "symbols": [asdict(one) for one in done],
+        "symbols": [
+            asdict(one) | {"revisions": [r.model_dump(mode="json") for r in one.revisions]}
+            for one in done
+        ],
         "exit_code": 1 if failed else 0,
     }
 
 
 def _tell_fetched(one: Fetched, n: int, of: int) -> None:
     asked = f"asked for {one.asked[0]} to {one.asked[1]}" if one.asked else "nothing new to ask for"
-    say(f"{n}/{of} {one.symbol}: {one.error or f'{one.bars:,} bars held, {asked}'}")
+    held = f"{one.bars:,} bars up to {one.last_bar}, {asked}"
+    say(f"{n}/{of} {one.error or f'{one.symbol}: {held}'}")
     for note in one.notes:
         say(f"  note: {note}")
     for revision in one.revisions:

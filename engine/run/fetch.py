@@ -22,6 +22,7 @@ class Fetched:
     symbol: str
     asked: tuple[date, date] | None
     bars: int = 0
+    last_bar: date | None = None
     notes: tuple[str, ...] = ()
     revisions: tuple[Revision, ...] = ()
     error: str | None = None
@@ -69,12 +70,8 @@ def _one(
 ) -> Fetched:
     asked = cache.lacking(symbol, first, last, OVERLAP, again)
     if asked is None:
-        return Fetched(symbol, None, cache.manifest().symbols[symbol].bars)
+        held = cache.manifest().symbols[symbol]
+        return Fetched(symbol, None, held.bars, held.last_bar)
     (found,) = histories(gateway, (symbol,), closed_sessions(*asked, at), feed)
-    if not found.has_bar.any() and symbol not in cache.manifest().symbols:
-        raise DataError(
-            f"{symbol}: {cache.source} has no bar from {asked[0]} to {asked[1]}; check the ticker, "
-            "or ask for later dates (iex begins in 2020, sip in 2016)"
-        )
     entry, revised = cache.store(found, *asked, at.now())
-    return Fetched(symbol, asked, entry.bars, found.notes, revised)
+    return Fetched(symbol, asked, entry.bars, entry.last_bar, found.notes, revised)

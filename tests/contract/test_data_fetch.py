@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from brokers.alpaca.keys import KEY_ID, SECRET, Keys
 from brokers.exchange.exchange import Exchange
 from brokers.exchange.faults import Faults, Rule
 from brokers.exchange.server import serve
+from engine.cli import run
 from engine.clock import FakeClock
 from engine.data.cache import Cache
 from engine.errors import VenueUnavailable
@@ -135,6 +137,40 @@ def test_a_bar_that_the_exchange_revises_is_recorded(cache):
 
 
 # The command itself
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["IBM", "--from", "2020-01-02", "--to", "2019-01-02"], "is after --to 2019-01-02"),
+        (["--from", "2020-01-02", "--to", "2021-01-04"], "expected symbols, or a --config"),
+        (["../IBM", "--from", "2020-01-02", "--to", "2021-01-04"], "expected a ticker"),
+        (["IBM", "--from", "2020-02-30", "--to", "2021-01-04"], "does not match the format"),
+        (["IBM", "--from", "2020-01-02", "--to", "2021-01-04", "--feed", "x"], "data.feed"),
+        (["IBM", "--from", "2020-01-02", "--to", "2021-01-04"], "no Alpaca paper key found"),
+    ],
+)
+def test_wrong_use_ends_with_two_and_says_what_to_do(words, said, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in (KEY_ID, SECRET):
+        monkeypatch.delenv(name, raising=False)
+    assert run(["data", "fetch", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_data_ends_the_command_with_one_and_the_other_symbols_are_kept(
+    monkeypatch, capsys, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    with desk() as one:
+        for name, value in command(one.server)[1].items():
+            monkeypatch.setenv(name, value)
+        words = ["NONE" if word == "AAPL" else word for word in command(one.server)[0][3:]]
+        assert run(words) == 1
+    told = capsys.readouterr()
+    assert "1/4 NONE: alpaca:iex has no bar from 2004-06-01 to 2005-04-29" in told.err
+    assert told.out == f"3 of 4 symbols of alpaca:iex in {Path('cache') / 'alpaca-iex'}\n"
 
 
 def command(server, *more):

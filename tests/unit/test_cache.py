@@ -201,6 +201,21 @@ def test_a_range_without_a_closed_session_is_refused(cache):
         fetched(cache, Vendor(MARKET), at=at)
 
 
+def test_a_vendor_that_was_late_is_asked_again_and_its_late_bar_is_no_revision(cache):
+    source = Vendor(MARKET)
+    late = source.rows["IBM"].pop()
+    (told,) = fetched(cache, source, ("IBM",))
+    assert str(told.last_bar) == "2005-04-28"
+    assert len(read(cache, symbols=("IBM",)).sessions) == len(MARKET.sessions) - 1
+    source.rows["IBM"].append(late)
+    (told,) = fetched(cache, source, ("IBM",))
+    assert told.asked is not None
+    assert told.revisions == ()
+    assert read(cache, symbols=("IBM",)).digest() == MARKET.select(("IBM",)).digest()
+    (told,) = fetched(cache, source, ("IBM",))
+    assert told.asked is None
+
+
 # What goes wrong
 
 
