@@ -156,9 +156,11 @@ def _shares(state: State, order: Order, price: float) -> float:
 
 def _first_part(state: State, order: Order, shares: float) -> float:
     # How much fills at the open; drawn from the order's own id, so that nothing else changes it.
+    if order.tif == "fok":
+        return shares
     if order.symbol in state.switches.parts:
         return _part(shares, state.switches.parts.pop(order.symbol))
-    if shares < 2 or order.tif == "fok" or not state.settings.partial_fills:
+    if shares < 2 or not state.settings.partial_fills:
         return shares
     digest = hashlib.sha256(order.client_order_id.encode()).digest()
     random = np.random.default_rng([state.settings.seed, int.from_bytes(digest[:8])])
