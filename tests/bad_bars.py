@@ -170,7 +170,7 @@ def _true_split(one: Trial, rng: np.random.Generator, symbol: str) -> None:
 
 
 def _false_split(one: Trial, rng: np.random.Generator, symbol: str) -> None:
-    ratio = float(rng.choice([2.0, 4.0, 1.5, 0.5, 0.1]))
+    ratio = float(rng.choice([2.0, 4.0, 1.25, 0.8, 0.1]))
     day = DAYS[rng.integers(KNOWN, len(DAYS))].item()
     _list_split(one, symbol, day, ratio)
 

@@ -199,7 +199,7 @@ def test_f36_a_true_split_passes_with_its_event_and_raw_prices(ratio):
     assert worth == pytest.approx(1.0, abs=0.05)  # one old share is worth what it was
 
 
-@pytest.mark.parametrize("ratio", [4.0, 2.0, 1.5, 0.1])
+@pytest.mark.parametrize("ratio", [4.0, 2.0, 1.25, 0.1])
 def test_f36_a_split_that_the_price_denies_halts(ratio):
     split = np.ones((len(DAYS), len(SYMBOLS)))
     split[KNOWN, 0] = ratio
