@@ -13,6 +13,8 @@ from typing import Annotated
 import typer
 
 from engine import VERSION
+from engine.cli_options import Json, Overrides, finish
+from engine.cli_paper import paper_app
 from engine.errors import TradingError, UsageError
 from engine.ownership import require_own_packages
 
@@ -32,13 +34,10 @@ config_app = typer.Typer(help="Settings.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(check_app, name="check")
 app.add_typer(config_app, name="config")
+app.add_typer(paper_app, name="paper")
 
 DAY = ["%Y-%m-%d"]
 Config = Annotated[str, typer.Argument(help="Settings file, or the name of one in configs/.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="Override a key: --set train.gamma=0.98")
-]
 Checkpoint = Annotated[Path, typer.Option("--checkpoint", help="Checkpoint folder.")]
 MaybeCheckpoint = Annotated[
     Path | None, typer.Option("--checkpoint", help="Checkpoint folder; baselines alone without.")
@@ -82,7 +81,7 @@ def demo(overrides: Overrides = None, json: Json = False) -> None:
     """Train a small agent on bundled real prices, backtest it on untouched years, write a report."""
     from engine.run.commands import run_demo
 
-    _finish(run_demo(tuple(overrides or ()), json), json)
+    finish(run_demo(tuple(overrides or ()), json), json)
 
 
 @app.command()
@@ -106,7 +105,7 @@ def train(
     from engine.run.commands import run_train
 
     chosen = (*(overrides or ()), *([f"train.device={device}"] if device else ()))
-    _finish(run_train(config, chosen, json, seeds, resume), json)
+    finish(run_train(config, chosen, json, seeds, resume), json)
 
 
 @app.command()
@@ -119,7 +118,7 @@ def backtest(
     """Backtest a checkpoint on the test dates through Backtrader, beside the baselines."""
     from engine.run.commands import run_backtest
 
-    _finish(run_backtest(config, checkpoint, tuple(overrides or ()), json), json)
+    finish(run_backtest(config, checkpoint, tuple(overrides or ()), json), json)
 
 
 @app.command()
@@ -130,7 +129,7 @@ def report(
     """Write the report page of a run folder again and print its table."""
     from engine.run.commands import run_report
 
-    _finish(run_report(run_folder, json), json)
+    finish(run_report(run_folder, json), json)
 
 
 @app.command()
@@ -180,7 +179,7 @@ def doctor(
 
     settings = find_settings(config, tuple(overrides or ()))
     wanted = Probing.ORDERS if probe_orders else Probing.ONE if probe else Probing.NONE
-    _finish(run_doctor(settings, os.environ, Path(), SystemClock(), wanted, json), json)
+    finish(run_doctor(settings, os.environ, Path(), SystemClock(), wanted, json), json)
 
 
 @data_app.command("list")
@@ -188,7 +187,7 @@ def data_list(json: Json = False) -> None:
     """List the data that comes with barwise, and the sources."""
     from engine.run.data_commands import list_data
 
-    _finish(list_data(json), json)
+    finish(list_data(json), json)
 
 
 @data_app.command("check")
@@ -199,7 +198,7 @@ def data_check(
     """Print every defect found in market data files; exit code 1 when there is an error."""
     from engine.run.data_commands import check_data
 
-    _finish(check_data(files, json), json)
+    finish(check_data(files, json), json)
 
 
 @data_app.command("clean")
@@ -215,7 +214,7 @@ def data_clean(
     """Write a repaired copy of a file and list every repair."""
     from engine.run.data_commands import clean_data
 
-    _finish(clean_data(file, out, clamp, calendar, json), json)
+    finish(clean_data(file, out, clamp, calendar, json), json)
 
 
 @data_app.command("fetch")
@@ -243,7 +242,7 @@ def data_fetch(
     chosen = [*(overrides or ()), *([f"data.feed={feed}"] if feed else ())]
     chosen += [f'data.cache="{cache}"'] if cache else []
     settings = find_settings(config, tuple(chosen))
-    _finish(fetch_data(symbols or [], first.date(), last.date(), settings, again, json), json)
+    finish(fetch_data(symbols or [], first.date(), last.date(), settings, again, json), json)
 
 
 @check_app.command("parity")
@@ -253,7 +252,7 @@ def check_parity(
     """Prove that environment, plain replay and Backtrader make the same decisions."""
     from engine.run.commands import run_parity
 
-    _finish(run_parity(config, checkpoint, tuple(overrides or ()), json), json)
+    finish(run_parity(config, checkpoint, tuple(overrides or ()), json), json)
 
 
 @check_app.command("lookahead")
@@ -266,7 +265,7 @@ def check_lookahead(
     """Prove that no future bar moves an earlier observation, memory or action."""
     from engine.run.commands import run_lookahead
 
-    _finish(run_lookahead(config, checkpoint, tuple(overrides or ()), json), json)
+    finish(run_lookahead(config, checkpoint, tuple(overrides or ()), json), json)
 
 
 @config_app.command("show")
@@ -274,14 +273,4 @@ def config_show(config: Config, overrides: Overrides = None, json: Json = False)
     """Print the settings as they are after defaults and overrides."""
     from engine.run.commands import show_config
 
-    _finish(show_config(config, tuple(overrides or ()), json), json)
-
-
-def _finish(result: dict[str, object], as_json: bool) -> None:
-    # A command returns one object; its own exit code, if not 0, is in `exit_code`.
-    code = int(str(result.pop("exit_code", 0)))
-    if as_json:
-        from json import dumps
-
-        typer.echo(dumps(result, indent=2, default=str))
-    raise typer.Exit(code)
+    finish(show_config(config, tuple(overrides or ()), json), json)

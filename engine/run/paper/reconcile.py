@@ -48,16 +48,17 @@ def reconcile(room: Room, state: State, account: Account) -> None:
     Raises: TradingHalted with every difference; VenueUnavailable where the answer cannot be true.
     """
     _require_own_orders(room, state)
-    expected = expected_book(room, state)
     for _ in range(2):  # a fill between two of our questions is no difference
-        differences = _differences(room, state, expected, room.gateway.positions(), account)
-        if not differences:
+        found = differences(room, state, account)
+        if not found:
             return
         room.clock.sleep(AGAIN)
         account = room.gateway.account()
     raise TradingHalted(
-        "our books and the venue's differ: " + "; ".join(differences) + "; find out who traded or "
-        "what was booked, then resume, with --rebase to go on from what the venue holds"
+        "our books and the venue's differ: "
+        + "; ".join(found)
+        + "; find out who traded or what was "
+        "booked, then resume, with --rebase to go on from what the venue holds"
     )
 
 
@@ -71,13 +72,12 @@ def require_ours(room: Room, positions: dict[str, Position]) -> None:
         )
 
 
-def _differences(
-    room: Room,
-    state: State,
-    expected: Book,
-    positions: dict[str, Position],
-    account: Account,
-) -> list[str]:
+def differences(room: Room, state: State, account: Account) -> list[str]:
+    """Say how the venue's shares and cash differ from ours; nothing where they agree.
+
+    Raises: as `reconcile`.
+    """
+    expected, positions = expected_book(room, state), room.gateway.positions()
     if expected.qty.any() and not positions:
         raise VenueUnavailable(
             "expected positions, the venue answered with an empty list; it is unknown what is held "
