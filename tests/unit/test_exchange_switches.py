@@ -165,3 +165,30 @@ def test_a_stop_that_was_touched_goes_on_as_a_market_order():
     here.close(1)
     # 5 at the open of 102; the rest at the close of 99, below the stop
     assert here.exchange.order(order["id"])["filled_avg_price"] == "100.5"
+
+
+def test_a_stuck_cancel_outlives_the_close_where_its_order_may_still_fill():
+    here = Floor(bars_of(AAPL=[*level(100.0, 100.0), (100, 101, 85, 100)]))
+    here.exchange.stick_cancel("AAPL", fills=True)
+    order = here.send("AAPL", 10, type="limit", limit_price=90)
+    here.exchange.cancel(order["id"])
+    here.close(1)
+    assert here.status(order) == "pending_cancel"
+    here.close(2)
+    assert here.exchange.order(order["id"])["filled_avg_price"] == "90"
+
+
+def test_a_fill_or_kill_order_is_never_filled_in_part():
+    here = Floor(bars_of(AAPL=MOVING))
+    here.exchange.partial_next("AAPL", 0.4)
+    order = here.send("AAPL", 10, time_in_force="fok")
+    here.open(1)
+    assert here.status(order) == "filled"
+
+
+def test_fractions_that_do_not_add_up_in_floats_still_fill_an_order():
+    here = Floor(bars_of(AAPL=MOVING))
+    order = here.exchange.state.orders[here.send("AAPL", 0.3)["id"]]
+    order.take(0.1, 100.0, here.clock.now())
+    order.take(0.2, 100.0, here.clock.now())  # 0.30000000000000004 in all
+    assert (order.status, order.filled, order.left) == ("filled", 0.3, 0.0)
