@@ -142,3 +142,10 @@ def test_a_question_denied_halts_and_any_other_failure_waits() -> None:
     assert isinstance(unanswered(reply(500), "GET /account"), VenueUnavailable)
     assert isinstance(unanswered(NoReply("reset"), "GET /account"), VenueUnavailable)
     assert "GET /account: reset" in str(unanswered(NoReply("reset"), "GET /account"))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "NaN", '{"a": Infinity}', "[" * 10**5, "9" * 5_000, "<p>"]
+)
+def test_a_body_that_is_no_plain_json_says_nothing(text: str) -> None:
+    assert read_json(text) is None

@@ -1,6 +1,6 @@
 """Questions to the venue: repeated within limits, on the clock handed in, and never guessed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -8,18 +8,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from brokers.alpaca.gateway import Gateway
-from brokers.alpaca.keys import Keys
 from brokers.alpaca.sdk import TRIES
-from brokers.alpaca.transport import Timeouts
 from engine.clock import FakeClock
 from engine.errors import TradingHalted, VenueUnavailable
-from engine.settings_paper import PaperSettings
 from tests.alpaca_bodies import ACCOUNT, ASSET, CALENDAR, CLOCK, ORDER, POSITION
 from tests.wire_server import Say, Seen, WireServer, wire_server
 
-START = datetime(2026, 3, 11, 21, 0, tzinfo=UTC)
-PATIENT = Timeouts(connect_s=10.0, read_s=20.0, total_s=30.0)
-HURRIED = Timeouts(connect_s=1.0, read_s=0.3, total_s=0.6)
+START = datetime(2026, 3, 11, 21, 0, tzinfo=UTC)  # the clock of the fixtures
 DAY = date(2026, 3, 10)
 MISSING = Say(404, {"code": 40410000, "message": "order not found for x"})
 Question = Callable[[Gateway], Any]
@@ -39,40 +34,6 @@ QUESTIONS: dict[str, tuple[Question, Any]] = {
 }
 every_question = pytest.mark.parametrize("path", QUESTIONS)
 one_of_each_host = pytest.mark.parametrize("path", ["/v2/positions", "/v2/stocks/bars"])
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[WireServer]:
-    with wire_server() as running:
-        yield running
-
-
-@pytest.fixture
-def wire(server: WireServer) -> WireServer:
-    server.fresh()
-    return server
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock(START)
-
-
-def connect(wire: WireServer, clock: FakeClock, timeouts: Timeouts) -> Gateway:
-    paper = PaperSettings(trading_url=wire.url, data_url=wire.url)
-    return Gateway(paper, Keys("PKCANARY00", "canary"), clock, timeouts)
-
-
-@pytest.fixture
-def gateway(wire: WireServer, clock: FakeClock) -> Iterator[Gateway]:
-    with connect(wire, clock, PATIENT) as made:
-        yield made
-
-
-@pytest.fixture
-def hurried(wire: WireServer, clock: FakeClock) -> Iterator[Gateway]:
-    with connect(wire, clock, HURRIED) as made:
-        yield made
 
 
 def asked(seen: Seen) -> dict[str, str]:

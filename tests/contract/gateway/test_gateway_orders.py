@@ -6,7 +6,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from brokers.alpaca.gateway import Gateway
 from brokers.alpaca.keys import Keys
 from brokers.alpaca.records import Accepted, Denied, InDoubt, Intent, Refused
 from brokers.alpaca.sdk import ACTIONS, STOCKS, TRADING, Client
-from brokers.alpaca.transport import NoReply, Timeouts
+from brokers.alpaca.transport import NoReply
 from engine.clock import FakeClock
 from engine.errors import TradingHalted, VenueError
 from engine.hosts import PAPER_TRADING
@@ -27,43 +26,7 @@ from tests.alpaca_bodies import ORDER
 from tests.wire_server import Say, WireServer, wire_server
 
 INTENT = Intent("barwise-1", date(2026, 3, 11), "AAPL", 10.0)
-START = datetime(2026, 3, 11, 21, 0, tzinfo=UTC)
-PATIENT = Timeouts(connect_s=10.0, read_s=20.0, total_s=30.0)
-HURRIED = Timeouts(connect_s=1.0, read_s=0.3, total_s=0.5)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[WireServer]:
-    with wire_server() as running:
-        yield running
-
-
-@pytest.fixture
-def wire(server: WireServer) -> WireServer:
-    server.fresh()
-    return server
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock(START)
-
-
-def connect(wire: WireServer, clock: FakeClock, timeouts: Timeouts) -> Gateway:
-    paper = PaperSettings(trading_url=wire.url, data_url=wire.url)
-    return Gateway(paper, Keys("PKCANARY00", "canary"), clock, timeouts)
-
-
-@pytest.fixture
-def gateway(wire: WireServer, clock: FakeClock) -> Iterator[Gateway]:
-    with connect(wire, clock, PATIENT) as made:
-        yield made
-
-
-@pytest.fixture
-def hurried(wire: WireServer, clock: FakeClock) -> Iterator[Gateway]:
-    with connect(wire, clock, HURRIED) as made:
-        yield made
+START = datetime(2026, 3, 11, 21, 0, tzinfo=UTC)  # the clock of the fixtures
 
 
 def test_an_order_goes_out_once_with_its_client_order_id_and_exact_numbers(
@@ -215,14 +178,16 @@ def test_m14_f43_a_redirect_is_followed_nowhere(
 
 
 @pytest.mark.parametrize("status", [302, 307])
-def test_m14_even_an_sdk_that_follows_redirects_reaches_no_other_host(
-    gateway: Gateway, wire: WireServer, status: int
+@pytest.mark.parametrize("place", ["other", "own"])
+def test_m14_even_an_sdk_that_follows_redirects_sends_one_request_to_one_host(
+    gateway: Gateway, wire: WireServer, status: int, place: str
 ) -> None:
     session = gateway._trading._sdk._session
     plain = session.request
     session.request = lambda *args, **options: plain(*args, **options | {"allow_redirects": True})
     with wire_server() as other:
-        wire.say(Say(status, headers={"Location": f"{other.url}/v2/orders"}))
+        to = (other if place == "other" else wire).url + "/v2/orders"
+        wire.say(Say(status, headers={"Location": to}), Say(200, ORDER))
         assert isinstance(gateway.post(INTENT), InDoubt)
         assert (len(wire.seen), other.seen) == (1, [])
 
@@ -247,7 +212,7 @@ def test_a_proxy_of_the_environment_does_not_see_loopback(
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("http_proxy", proxy.url)
         paper = PaperSettings(trading_url=wire.url, data_url=wire.url, trust_env=True)
-        with Gateway(paper, Keys("PKCANARY00", "canary"), clock, PATIENT) as gateway:
+        with Gateway(paper, Keys("PKCANARY00", "canary"), clock) as gateway:
             wire.say(Say(200, ORDER))
             assert isinstance(gateway.post(INTENT), Accepted)
         assert proxy.seen == []
@@ -267,6 +232,11 @@ def test_the_switches_that_turn_the_sdks_repeats_off_still_exist(kind: type) -> 
     bare = kind(api_key="a", secret_key="b", raw_data=True, url_override="http://127.0.0.1:9")
     assert {"_session", "_retry", "_retry_codes"} <= set(vars(bare))
     assert (bare._retry, bare._retry_codes) == (3, [429, 504])
+
+
+def test_both_switches_are_off_in_every_client(gateway: Gateway) -> None:
+    for client in (gateway._trading, gateway._stocks, gateway._actions):
+        assert (client._sdk._retry, client._sdk._retry_codes) == (0, [])
 
 
 def test_an_sdk_without_those_switches_is_refused() -> None:
