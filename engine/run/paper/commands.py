@@ -102,8 +102,6 @@ def resume(
     room, _ = _open(settings)
     with held(room.folder / LOCK), Journal(room.folder / JOURNAL) as journal:
         state = load(room, journal)
-        if state.opened is None:
-            raise UsageError(f"{room.folder}: no account has been opened here; nothing to resume")
         room.kill_file.unlink(missing_ok=True)
         body: Result = {"reason": reason, "before": state.halted}
         if rebase:

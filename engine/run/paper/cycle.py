@@ -71,11 +71,9 @@ def _look(room: Room, journal: Journal) -> CycleResult:
 
 
 def _halt(notes: Notes, state: State, error: TradingError) -> CycleResult:
-    # Nothing half-noted may follow: entries that were not committed are dropped first. Before the
-    # account is opened there is nothing to protect, and the next look may try again.
+    # Nothing half-noted may follow: entries that were not committed are dropped first.
     notes.journal.forget()
-    if state.opened is not None:
-        notes.note("halted", state.decided, {"reason": str(error)})
+    notes.note("halted", state.decided, {"reason": str(error)})
     notes.note("ended", None, {})
     notes.commit()
     return CycleResult("halted", state.decided, str(error))

@@ -33,7 +33,9 @@ def preflight(room: Room, state: State) -> Account:
         )
     account = room.gateway.account()
     _require_account(account, state)
-    _require_time(room.gateway.market_clock(), room.clock.now())
+    before = room.clock.now()
+    venue = room.gateway.market_clock()
+    _require_time(venue, before, room.clock.now())
     return account
 
 
@@ -83,8 +85,9 @@ def _require_account(account: Account, state: State) -> None:
         )
 
 
-def _require_time(venue: MarketClock, now: datetime) -> None:
-    skew = abs(venue.at - now)
+def _require_time(venue: MarketClock, now: datetime, after: datetime) -> None:
+    # The venue looked at its clock between our two looks at ours.
+    skew = max(now - venue.at, venue.at - after, timedelta(0))
     if skew > WARN_SKEW:
         _log.warning("clock: %.1f s from the venue's", skew.total_seconds())
     if skew > HALT_SKEW:
