@@ -7,8 +7,10 @@ carried out, then the routes answer. No page of another origin is ever let in: t
 import ipaddress
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from brokers.exchange.control import control_routes
@@ -35,6 +37,19 @@ def app(exchange: Exchange, faults: Faults, token: str) -> Starlette:
             Middleware(LoopbackOnly),
             Middleware(FaultLayer, faults=faults, clock=exchange.clock),
         ],
+        exception_handlers={HTTPException: _no_endpoint},
+    )
+
+
+async def _no_endpoint(request: Request, error: Exception) -> Response:
+    # A path or a method that does not exist, in the words of the API.
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    code, words = (
+        status * 100_000 + 10_000,
+        "endpoint not found" if status == 404 else "not allowed",
+    )
+    return JSONResponse(
+        {"code": code, "message": f"{words}: {request.method} {request.url.path}"}, status
     )
 
 

@@ -73,9 +73,9 @@ class Control:
         """List the fault rules in force."""
         return [rule.model_dump() for rule in self._faults.rules]
 
-    def inject(self, body: Any) -> list[Wire]:
-        """Add a fault rule, or a list of them."""
-        rows = body if isinstance(body, list) else [body]
+    def inject(self, body: Wire) -> list[Wire]:
+        """Add a fault rule, or several as {"rules": [...]}."""
+        rows = body.get("rules", [body])
         self._faults.add(*parse_rules(rows, "POST /exchange/faults"))
         return self.rules()
 
@@ -98,13 +98,13 @@ class Control:
         """
         switches = self._exchange.switches
         if "account" in body:
-            switches.account_flags.update(body["account"])
+            switches.account_flags.update(_object(body, "account"))
         elif "asset" in body:
-            switches.asset_flags.setdefault(body["asset"], {}).update(body.get("flags", {}))
+            switches.asset_flags.setdefault(str(body["asset"]), {}).update(_object(body, "flags"))
         elif "set" in body:
-            self._set(body["set"])
+            self._set(_object(body, "set"))
         else:
-            return {"done": self._call(str(body.get("call")), dict(body.get("with", {})))}
+            return {"done": self._call(str(body.get("call")), dict(_object(body, "with")))}
         return {"done": None}
 
     def reset(self, body: Wire) -> Wire:
@@ -161,9 +161,20 @@ def _endpoint(exchange: Exchange, token: str, call: Callable[[Any], Any]) -> Cal
         raw = await request.body()
         try:
             body = json.loads(raw or b"{}")
+            if not isinstance(body, dict):
+                raise UsageError(f"expected a JSON object, found {body!r}")
             with exchange.lock:
                 return JSONResponse(call(body))
-        except (TradingError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except json.JSONDecodeError as error:
+            return JSONResponse({"message": f"expected JSON, found {raw[:40]!r}: {error}"}, 422)
+        except (TradingError, ValueError, TypeError, AttributeError) as error:
             return JSONResponse({"message": f"{error}"}, 422)
 
     return serve
+
+
+def _object(body: Wire, key: str) -> Wire:
+    found = body.get(key, {})
+    if not isinstance(found, dict):
+        raise UsageError(f"{key}: expected a JSON object, found {found!r}")
+    return found

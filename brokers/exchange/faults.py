@@ -21,6 +21,7 @@ from engine.clock import Clock
 from engine.errors import UsageError
 
 STREAM = "STREAM"
+KEPT = 100_000  # requests in the log; the oldest go first
 
 Action = Literal[
     # never reaches the exchange
@@ -169,6 +170,8 @@ class Faults:
         """Write a request down."""
         seen = Seen(method, path, query, body, hashlib.sha256(body).hexdigest(), cid, clock.now())
         self.log.append(seen)
+        if len(self.log) > KEPT:  # an exchange may stand for weeks
+            del self.log[: KEPT // 10]
         return seen
 
     def run_hooks(self, phase: Phase, seen: Seen) -> None:

@@ -239,6 +239,15 @@ def test_log_holds_every_request_with_its_client_id_and_status():
         assert client.server.exchange.secret not in repr(log)
 
 
+def test_log_keeps_the_newest_requests_only(monkeypatch):
+    monkeypatch.setattr("brokers.exchange.faults.KEPT", 20)
+    with served() as client:
+        for i in range(21):
+            client.ask("GET", f"/v2/nothing/{i}")
+        kept = [seen.path for seen in client.server.faults.log]
+    assert kept == [f"/v2/nothing/{i}" for i in range(2, 21)]
+
+
 def test_hooks_run_before_and_after_the_exchange_has_acted():
     with served() as client:
         faults, seen = client.server.faults, []

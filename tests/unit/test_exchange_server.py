@@ -3,11 +3,15 @@
 import json
 import logging
 import socket
+import threading
 from datetime import UTC, datetime
 
 import pytest
+import requests
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from brokers.exchange.faults import Rule
 from brokers.exchange.pace import PacedClock
 from brokers.exchange.server import serve
 from engine.clock import FakeClock, SystemClock
@@ -158,12 +162,60 @@ def test_switches_are_turned():
         call = {"call": "external_fill", "with": {"symbol": "AAA", "qty": 3}}
         assert client.control("POST", "switch", **call).ok
         assert client.get("/v2/positions/AAA")["qty"] == "3"
+        assert client.control("GET", "state").json()["qty"] == {"AAA": 3.0}
         for wrong in (
+            {"account": 3},
+            {"asset": "AAA", "flags": []},
+            {"set": {"stale": "x"}},
+            {},
             {"set": {"bars": 1}},
             {"call": "__init__"},
             {"call": "hide_order", "with": {"x": 1}},
         ):
             assert client.control("POST", "switch", **wrong).status_code == 422
+
+
+@pytest.mark.parametrize("body", ["[1]", "3", "x", '"to"'])
+@pytest.mark.parametrize("name", ["clock", "faults", "switch"])
+def test_control_expects_an_object(client, name, body):
+    headers = {"X-Exchange-Token": client.server.token}
+    answer = client.ask("POST", f"/exchange/{name}", headers=headers, data=body)
+    assert answer.status_code == 422
+    assert answer.json()["message"].startswith("expected")
+
+
+def test_unknown_path_and_method_are_refused_with_a_code(client):
+    assert client.ask("GET", "/v2/nothing").json()["code"] == 40410000
+    assert client.ask("PUT", "/v2/orders").json()["code"] == 40510000
+
+
+@pytest.mark.parametrize(
+    ("where", "origin"),
+    [("ws://evil.example/stream", None), ("ws://127.0.0.1/stream", "https://evil.example")],
+)
+def test_stream_refuses_another_host_and_another_origin(client, where, origin):
+    port = int(client.server.url.rsplit(":", 1)[1])
+    with socket.create_connection(("127.0.0.1", port)) as raw:
+        with pytest.raises(InvalidStatus) as caught:
+            connect(where, sock=raw, origin=origin, proxy=None)
+        assert caught.value.response.status_code == 403
+
+
+def test_hanging_requests_do_not_hold_up_the_stop():
+    with served(Rule(action="hang", path="/v2/account")) as client:
+        arrived, ended = threading.Event(), threading.Event()
+        client.server.faults.on("GET", "/v2/account", 1, "before", lambda seen: arrived.set())
+
+        def ask():
+            with pytest.raises(requests.ConnectionError):
+                client.ask("GET", "/v2/account", timeout=60)
+            ended.set()
+
+        threading.Thread(target=ask, daemon=True).start()
+        assert arrived.wait(10)
+        client.server.stop()
+        assert ended.wait(10)
+        assert not client.server._thread.is_alive()
 
 
 def test_reset_gives_a_new_account():

@@ -4,7 +4,7 @@ import json
 from contextlib import contextmanager
 
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 from websockets.sync.client import connect
 
 from brokers.exchange.faults import Rule
@@ -170,6 +170,15 @@ def test_handshake_can_be_refused_with_a_status():
         with pytest.raises(InvalidStatus) as caught, connect(client.server.ws_url, proxy=None):
             pass
         assert caught.value.response.status_code == 406
+        with listening(client):
+            pass
+
+
+@pytest.mark.parametrize("action", ["drop", "reset"])
+def test_handshake_can_be_cut_off(action):
+    with served(rule(action, "connect")) as client:
+        with pytest.raises((OSError, InvalidMessage)), connect(client.server.ws_url, proxy=None):
+            pass
         with listening(client):
             pass
 
