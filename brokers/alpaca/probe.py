@@ -7,9 +7,10 @@ market sells at, and is canceled. With `orders` a few more such orders are place
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from brokers.alpaca import parse
 from brokers.alpaca.answers import describe
 from brokers.alpaca.budget import Budget
 from brokers.alpaca.keys import Keys
@@ -78,7 +79,7 @@ class Probe:
         wrong.close()
         for minutes in (0, 20):
             when = f"{minutes} minutes old" if minutes else "recent"
-            yield Finding(f"sip bars, {when}", _said(self._sip(minutes), body=False))
+            yield Finding(f"sip bars, {when}", _said(self._bars(minutes, "sip"), body=False))
 
     def order(self) -> Iterator[Finding]:
         """Place one order, see when it shows and what the stream says of it, cancel it.
@@ -105,7 +106,7 @@ class Probe:
         for kind in ("opg", "cls", "ioc", "fok"):
             yield Finding(f"order {kind}", _verdict(self._place(kind, time_in_force=kind)))
         seen = self._place("fraction", qty="1.5")
-        kinds = "all" if _accepted(seen) else "market"
+        kinds = "all" if _id(seen) else "market"
         known = isinstance(seen, Reply) and (seen.ok or seen.status in (403, 422))
         settings = {"fractional_types": kinds} if known else {}
         yield Finding("fractional limit order", _verdict(seen), settings)
@@ -154,7 +155,7 @@ class Probe:
             yield Finding(f"rate headers, {name}", str(told or "none"))
 
     def _overnight(self) -> Iterator[Finding]:
-        week = (self._clock.now() - timedelta(days=7)).astimezone(UTC).isoformat()
+        week = (self._venue_time() - timedelta(days=7)).isoformat()
         asked = {"status": "all", "limit": "500", "after": week}
         found = self._trading.ask("GET", "/orders", asked).body
         question = "day order that was left until the close"
@@ -192,19 +193,19 @@ class Probe:
             self._clock.sleep(_BETWEEN_S)
         return _LOOKS, order
 
-    def _sip(self, minutes: int) -> Reply | NoReply:
-        end = self._clock.now() - timedelta(minutes=minutes)
-        return self._bars(end, "sip")
-
-    def _bars(self, end: datetime, feed: str) -> Reply | NoReply:
+    def _bars(self, minutes_ago: int, feed: str) -> Reply | NoReply:
+        end = self._venue_time() - timedelta(minutes=minutes_ago)
         asked = {
             "symbols": self._symbol, "timeframe": "1Day", "feed": feed,
             "start": (end - timedelta(days=14)).isoformat(), "end": end.isoformat(),
         }  # fmt: skip
         return self._stocks.send("GET", "/stocks/bars", asked)
 
+    def _venue_time(self) -> datetime:
+        return parse.market_clock(self._trading.ask("GET", "/clock", {}).body).at
+
     def _require_dear(self) -> None:
-        seen = self._bars(self._clock.now() - timedelta(minutes=20), self._paper.feed)
+        seen = self._bars(20, self._paper.feed)
         bars = _dict(seen).get("bars") if isinstance(seen, Reply) else None
         rows = bars.get(self._symbol) if isinstance(bars, dict) else None
         last = rows[-1] if isinstance(rows, list) and rows else None
@@ -228,16 +229,12 @@ def _id(seen: Reply | NoReply) -> str:
     return str(_dict(seen).get("id", "")) if isinstance(seen, Reply) and seen.ok else ""
 
 
-def _accepted(seen: Reply | NoReply) -> bool:
-    return bool(_id(seen))
-
-
 def _status(seen: Reply | NoReply) -> str:
     return str(_dict(seen).get("status")) if isinstance(seen, Reply) and seen.ok else _said(seen)
 
 
 def _verdict(seen: Reply | NoReply) -> str:
-    return f"accepted, {_status(seen)}" if _accepted(seen) else f"refused, {_said(seen)}"
+    return f"accepted, {_status(seen)}" if _id(seen) else f"refused, {_said(seen)}"
 
 
 def _said(seen: Reply | NoReply, body: bool = True) -> str:

@@ -105,7 +105,9 @@ class Client:
             self._sdk._session.close()
 
     def _pause(self, seen: Reply | NoReply, attempt: int) -> float:
-        wait = asked_wait(seen.headers, self._clock.now()) if isinstance(seen, Reply) else None
+        wait = None
+        if isinstance(seen, Reply) and (seen.status == 429 or "Retry-After" in seen.headers):
+            wait = asked_wait(seen.headers, self._clock.now())
         backoff = _BACKOFF_S * 2.0**attempt * float(self._jitter.uniform(0.5, 1.5))
         return max(wait or 0.0, backoff)
 

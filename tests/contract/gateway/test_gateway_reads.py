@@ -16,6 +16,7 @@ from tests.wire_server import Say, Seen, WireServer, wire_server
 
 START = datetime(2026, 3, 11, 21, 0, tzinfo=UTC)  # the clock of the fixtures
 DAY = date(2026, 3, 10)
+RETRY = {"Retry-After": "20"}
 MISSING = Say(404, {"code": 40410000, "message": "order not found for x"})
 Question = Callable[[Gateway], Any]
 QUESTIONS: dict[str, tuple[Question, Any]] = {
@@ -129,6 +130,22 @@ def test_f13_the_venues_own_wait_is_kept(
     wire.say(Say(429, headers={"X-RateLimit-Reset": reset}), Say(200, ACCOUNT))
     gateway.account()
     assert (clock.now() - START).total_seconds() == 30.0
+
+
+@pytest.mark.parametrize(("headers", "least", "most"), [({}, 0.25, 0.75), (RETRY, 20.0, 20.0)])
+def test_a_failing_venue_is_asked_again_soon_unless_it_names_a_time(
+    gateway: Gateway,
+    wire: WireServer,
+    clock: FakeClock,
+    headers: dict[str, str],
+    least: float,
+    most: float,
+) -> None:
+    # Every answer says when the minute's limit starts anew; that is no reason to wait for it.
+    usual = {"X-RateLimit-Remaining": "190", "X-RateLimit-Reset": str(int(START.timestamp()) + 50)}
+    wire.say(Say(503, headers=usual | headers), Say(200, ACCOUNT, headers=usual))
+    gateway.account()
+    assert least <= (clock.now() - START).total_seconds() <= most
 
 
 def test_f13_a_wait_of_an_hour_is_not_waited_for(
