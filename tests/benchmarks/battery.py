@@ -37,7 +37,8 @@ from engine.checkpoint import CheckpointInfo
 from engine.policy import decode, greedy
 from tests.benchmarks.agent import record, sample, spec_for
 from tests.benchmarks.harness import say
-from tests.benchmarks.plans import PLANS, QUICK, TWIN, Plan
+from tests.benchmarks.plan import TWIN, Plan
+from tests.benchmarks.plans import PLANS, QUICK
 from tests.benchmarks.task_env import AutoReset, OwnEpisodes, TaskEnv, sides
 from tests.benchmarks.tasks import Task
 from tests.benchmarks.verdict import Result, table

@@ -22,7 +22,8 @@ from tests.benchmarks.battery import (
     main,
 )
 from tests.benchmarks.control import Control
-from tests.benchmarks.plans import PLANS, QUICK, TWIN, Gate, Plan
+from tests.benchmarks.plan import TWIN, Gate, Plan
+from tests.benchmarks.plans import PLANS, QUICK
 from tests.benchmarks.task_env import REAL, TWO, AutoReset, OwnEpisodes, TaskEnv
 from tests.benchmarks.tasks import PocMemory, Recall
 from tests.benchmarks.verdict import Result, judged, lower_bound, table

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from tests.benchmarks.plans import Gate, Plan
+from tests.benchmarks.plan import Gate, Plan
 
 DRAWS = 20_000
 HEAD = ("task", "learner", "score of each seed", "mean", "gate", "verdict", "steps", "CPU s each")
