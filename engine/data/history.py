@@ -48,16 +48,6 @@ class History:
         """Tell which rows hold a bar. Shapes: (n,) bool."""
         return ~np.isnan(self.ohlcv[:, CLOSE])
 
-    def take(self, rows: np.ndarray) -> "History":
-        """Return these rows only (indices or mask)."""
-        return replace(
-            self,
-            days=self.days[rows],
-            ohlcv=self.ohlcv[rows],
-            split=self.split[rows],
-            dividend=self.dividend[rows],
-        )
-
 
 def empty(symbol: str) -> History:
     """Return the history of a symbol of which nothing is known."""
