@@ -21,7 +21,7 @@ NEXT = {
     "new": {"partially_filled", "filled", "canceled", "expired", "replaced", "rejected"}
     | {"pending_cancel"},
     "partially_filled": {"filled", "canceled", "expired", "replaced", "pending_cancel"},
-    "pending_cancel": {"filled"},
+    "pending_cancel": {"pending_cancel", "filled"},  # the first by a fill in part
 }
 
 
