@@ -64,13 +64,28 @@ def test_a_429_stops_every_request_that_follows() -> None:
     assert waited(clock) == 7.0
 
 
-def test_a_wait_out_of_all_proportion_is_cut_to_a_minute() -> None:
+@pytest.mark.parametrize(
+    "headers",
+    [{"X-RateLimit-Reset": str(int(START.timestamp()) + 10**6)}, {"Retry-After": "9" * 15}],
+)
+def test_a_wait_out_of_all_proportion_is_cut_to_a_minute_once(headers: dict[str, str]) -> None:
     # The venue counts by the minute; its clock, or ours, is wrong.
     clock = FakeClock(START)
     budget = Budget(150, clock)
-    budget.learn(429, {"X-RateLimit-Reset": str(int(START.timestamp()) + 10**6)})
+    budget.learn(429, headers)
+    budget.spend()
     budget.spend()
     assert waited(clock) == LONGEST_WAIT_S
+
+
+def test_a_clock_that_steps_back_does_not_prolong_a_wait_beyond_a_minute() -> None:
+    clock = FakeClock(START)
+    budget = Budget(150, clock)
+    budget.learn(429, {"Retry-After": "60"})
+    clock._at -= timedelta(hours=5)
+    before = clock.now()
+    budget.spend()
+    assert (clock.now() - before).total_seconds() == LONGEST_WAIT_S
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 import pytest
 
 from brokers.alpaca.gateway import Gateway
 from brokers.alpaca.sdk import TRIES
 from engine.clock import FakeClock
 from engine.errors import TradingHalted, VenueUnavailable
-from tests.alpaca_bodies import ACCOUNT, ASSET, CALENDAR, CLOCK, ORDER, POSITION
+from tests.alpaca_bodies import ACCOUNT, ASSET, CALENDAR, CLOCK, ORDER, POSITION, spoiled
 from tests.wire_server import Say, Seen, WireServer, wire_server
 
 START = datetime(2026, 3, 11, 21, 0, tzinfo=UTC)  # the clock of the fixtures
@@ -237,6 +238,26 @@ def test_bars_are_joined_over_pages_and_asked_for_raw_from_a_named_feed(
     assert (first["adjustment"], first["feed"], first["timeframe"]) == ("raw", "iex", "1Day")
     assert (first["start"], first["end"]) == ("2026-03-09T00:00:00Z", "2026-03-10T23:59:59Z")
     assert [asked(x).get("page_token") for x in wire.seen] == [None, "p2", "p3"]
+
+
+def test_f17_spoiled_pages_raise_nothing_but_our_own_error(
+    gateway: Gateway, wire: WireServer
+) -> None:
+    rng = np.random.default_rng(17)
+    bars = {"bars": {"AAPL": [bar("2026-03-09"), bar("2026-03-10")]}, "next_page_token": None}
+    split = {"symbol": "AAPL", "new_rate": 4, "old_rate": 1, "ex_date": "2026-03-10"}
+    actions = {"corporate_actions": {"forward_splits": [split]}, "next_page_token": None}
+    whole = 0
+    for n in range(200):
+        path, body = [("/v2/stocks/bars", bars), ("/v1/corporate-actions", actions)][n % 2]
+        wire.say(Say(200, raw=spoiled(body, rng).encode("utf-8", "replace")))
+        try:
+            found = QUESTIONS[path][0](gateway)
+        except VenueUnavailable:
+            continue
+        whole += 1
+        assert all(isinstance(row, dict) for rows in found.values() for row in rows)
+    assert whole > 40
 
 
 def test_a_token_that_comes_again_ends_the_paging(gateway: Gateway, wire: WireServer) -> None:
