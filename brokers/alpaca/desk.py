@@ -182,9 +182,9 @@ class Desk:
             qty = more if line.intent.qty > 0 else -more
             body = {"cid": line.cid, "symbol": line.intent.symbol, "qty": qty, "price": price}
             self.notes.note("fill", self._day_of(order), body)
-        news = (order.id, order.status, order.filled_qty, order.filled_price)
-        if news != (line.order_id, line.status, line.filled, line.price):
-            body = dict(zip(("id", "status", "filled", "price"), news, strict=True))
+        news = (order.id, order.status, order.qty, order.filled_qty, order.filled_price)
+        if news != (line.order_id, line.status, line.size, line.filled, line.price):
+            body = dict(zip(("id", "status", "qty", "filled", "price"), news, strict=True))
             self.notes.note("order", line.intent.session, {"cid": line.cid} | body)
 
     def _require_possible(self, line: Line, order: OrderState) -> None:

@@ -28,9 +28,13 @@ class Fill:
 
 @dataclass(slots=True)
 class Line:
-    """One order of ours. `filled` is cumulative and never negative, `price` its average."""
+    """One order of ours. `filled` is cumulative and never negative, `price` its average.
+
+    `size` is signed: as intended, until the venue says another (a split resizes waiting orders).
+    """
 
     intent: Intent
+    size: float
     status: str = INTENDED
     order_id: str | None = None
     filled: float = 0.0
@@ -57,8 +61,7 @@ class Line:
     @property
     def left(self) -> float:
         """Signed shares that are not filled."""
-        size = abs(self.intent.qty) - self.filled
-        return size if self.intent.qty > 0 else -size
+        return self.size - self.filled if self.size > 0 else self.size + self.filled
 
 
 def intent_body(intent: Intent) -> dict[str, Any]:
@@ -72,11 +75,11 @@ def apply(lines: dict[str, Line], entry: Entry) -> None:
     if entry.kind == "intent":
         named = {item.name: body[item.name] for item in fields(Intent)}
         intent = Intent(**(named | {"session": date.fromisoformat(entry.session)}))
-        lines[intent.client_order_id] = Line(intent)
+        lines[intent.client_order_id] = Line(intent, intent.qty)
     elif entry.kind == "order":
         line = lines[body["cid"]]
         line.order_id, line.status = body["id"], body["status"]
-        line.filled, line.price = body["filled"], body["price"]
+        line.size, line.filled, line.price = body["qty"], body["filled"], body["price"]
     elif entry.kind == "fill":
         fill = Fill(date.fromisoformat(entry.session), body["qty"], body["price"])
         lines[body["cid"]].fills.append(fill)

@@ -29,11 +29,14 @@ def label_of(room: Room, account_id: str) -> str:
     return f"{room.settings.paper.strategy}-{plain[:6]}"
 
 
-def expected_book(room: Room, state: State) -> Book:
-    """Return what the venue should hold now: the book after the last decision, and what came since."""
+def expected_book(room: Room, state: State, through: np.datetime64) -> Book:
+    """Return what the venue should hold: the book after the last decision, and what came since.
+
+    Splits of the sessions up to `through` are in it.
+    """
     assert state.book is not None
     book = state.book.copy()
-    split = _splits_since(room, state)
+    split = _splits(room, state, through)
     if (split != 1.0).any():
         apply_split(book, Orders.none(1, len(room.symbols)), split)
     for line, fill in fills_of(state.lines.values()):
@@ -75,9 +78,25 @@ def require_ours(room: Room, positions: dict[str, Position]) -> None:
 def differences(room: Room, state: State, account: Account) -> list[str]:
     """Say how the venue's shares and cash differ from ours; nothing where they agree.
 
+    A split may be booked overnight or at the open: either is no difference.
     Raises: as `reconcile`.
     """
-    expected, positions = expected_book(room, state), room.gateway.positions()
+    opened, positions = time.last_opened(room.clock.now(), CALENDAR), room.gateway.positions()
+    found = _compare(room, state, opened, positions, account)
+    if found:
+        overnight = time.next_session(opened, CALENDAR)
+        found = _compare(room, state, overnight, positions, account) and found
+    return found
+
+
+def _compare(
+    room: Room,
+    state: State,
+    through: np.datetime64,
+    positions: dict[str, Position],
+    account: Account,
+) -> list[str]:
+    expected = expected_book(room, state, through)
     if expected.qty.any() and not positions:
         raise VenueUnavailable(
             "expected positions, the venue answered with an empty list; it is unknown what is held "
@@ -125,17 +144,15 @@ def _require_own_orders(room: Room, state: State) -> None:
         )
 
 
-def _splits_since(room: Room, state: State) -> np.ndarray:
-    # Sessions that have opened since the book was last marked; their bars are not known yet.
+def _splits(room: Room, state: State, through: np.datetime64) -> np.ndarray:
+    # Of sessions after the one the book was last marked in; their bars are not known yet.
     split = np.ones((1, len(room.symbols)))
-    opened = time.last_opened(room.clock.now(), CALENDAR)
-    if state.decided is None or opened <= np.datetime64(state.decided):
+    if state.decided is None or through <= np.datetime64(state.decided):
         return split
-    first = np.datetime64(state.decided) + 1
-    symbols = list(room.symbols)
-    start, end = state.decided + timedelta(days=1), day(opened)
+    symbols, first = list(room.symbols), np.datetime64(state.decided) + 1
+    start, end = state.decided + timedelta(days=1), day(through)
     actions = room.gateway.corporate_actions(symbols, start - EARLY, end + LATE)
     for n, symbol in enumerate(symbols):
-        for event in events_of(actions, symbol, first, opened)[0]:
+        for event in events_of(actions, symbol, first, through)[0]:
             split[0, n] *= event.split
     return split
