@@ -1,6 +1,7 @@
 """The open questions about a paper account: put to it, printed, and written into a file."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,10 @@ def ask_open_questions(
 
     state = Path(settings.paper.state_dir)
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    probe = Probe(settings.paper, keys, clock, symbol_of(settings))
-    with held(state / LOCK), probe.placing():
+    asking = Probe(settings.paper, keys, clock, symbol_of(settings))
+    with held(state / LOCK), closing(asking) as probe, probe.placing():
         parts = [probe.look, probe.order, *([probe.orders] if orders else [])]
         findings = [finding for part in parts for finding in part()]
-    probe.close()
     told: Result = {
         "host": settings.paper.trading_url,
         "at": clock.now().isoformat(),
