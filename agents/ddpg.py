@@ -218,8 +218,8 @@ def plan_of(net: ActorCritic, settings: TrainSettings) -> tuple[int, int | None,
         return 1, net.window, False
     if own.sequence_steps > episode:
         raise SettingsError(
-            f"train.ddpg.sequence_steps: expected at most train.episode_steps = {episode}, found "
-            f"{own.sequence_steps}; no sequence crosses an episode"
+            f"train.ddpg.sequence_steps: expected at most {episode}, the shortest train.episode_steps "
+            f"of all stages, found {own.sequence_steps}; no sequence crosses an episode"
         )
     start = own.memory_start
     if start == "auto":

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from engine.across_seeds import DRAWS, bootstrap_interval, interquartile_mean
-from engine.errors import TradingError
+from engine.errors import TradingError, UsageError
 from engine.measures import NotComputable
 from engine.report.folder import RunFolder
 from engine.run.console import Progress, progress, say
@@ -44,6 +44,7 @@ def train_seeds(
     """
     if resume:
         require_same(settings, folder)
+        _require_seeds(folder)
     seeds = [settings.train.seed + at for at in range(count)]
     folders = {seed: folder / f"seed-{seed}" for seed in seeds}
     for place in folders.values():
@@ -53,6 +54,14 @@ def train_seeds(
     summary = _summary(settings, folders) | {"run": str(folder), "interrupted": interrupted}
     RunFolder(folder).write(summary=summary)
     return summary
+
+
+def _require_seeds(folder: Path) -> None:
+    if (folder / TRAINING).is_dir():
+        raise UsageError(
+            f"--seeds: {folder} holds the training of one seed, expected a run of several; resume it "
+            "without --seeds, or start a new run"
+        )
 
 
 def table_of(summary: dict[str, Any]) -> list[str]:

@@ -126,6 +126,7 @@ def test_killed_and_resumed_equals_never_killed_bit_for_bit(seeds, place):
         (["tiny.toml", "--seeds", "0"], 2, "seeds"),
         (["--resume", "no-such-run"], 2, "no settings file no-such-run"),
         (["--resume", "{seeds}", "--seeds", "1"], 2, "has 2 seeds already"),
+        (["--resume", "{seeds}/seed-0", "--seeds", "2"], 2, "holds the training of one seed"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_in_words(seeds, place, arguments, code, told):
