@@ -1,18 +1,23 @@
 """The newest bars: fetched, guarded, and kept in the journal before anybody decides on them."""
 
+import logging
 from datetime import date, timedelta
 
 import numpy as np
 
-from brokers.alpaca.bars import download
+from brokers.alpaca.bars import download, source_name
 from brokers.alpaca.notes import Notes
 from engine import checkpoint
-from engine.run.paper.accept import accept
+from engine.bars import Bars
+from engine.features import FeatureSet
+from engine.run.paper.accept import accept, bad_bars_halt
 from engine.run.paper.bars_kept import bars_body, bars_from, day
+from engine.run.paper.feeds import apart, require_feed
 from engine.run.paper.room import Room
 from engine.run.paper.state import State
 
 OVERLAP = 5  # known sessions asked for again, to see whether the vendor has changed them
+_log = logging.getLogger("barwise.paper")
 SPARE = 20  # sessions more than features and burn-in need, for symbols that did not trade on some
 
 
@@ -28,12 +33,27 @@ def fetch_bars(room: Room, notes: Notes, state: State, session: date) -> None:
         first = session - timedelta(days=_days(room))
     else:
         first = day(known.sessions[-min(OVERLAP, len(known.sessions))])
-    feed = room.settings.paper.feed
-    found = download(room.gateway, list(room.symbols), first, session, feed, room.clock)
+    feed, zero_volume = room.settings.paper.feed, room.settings.data.zero_volume
+    symbols = list(room.symbols)
+    with bad_bars_halt():
+        found = download(room.gateway, symbols, first, session, feed, room.clock, zero_volume)
     accepted = accept(found, known, np.datetime64(session), room.guards.price_collar)
     said = {"revisions": list(accepted.revisions), "missing": list(accepted.missing)}
+    if known is None:
+        said["feeds"] = _compared(room, accepted.bars)
+    for line in (line for lines in said.values() for line in lines):
+        _log.warning("bars of %s: %s", session, line)
     notes.note("bars", session, bars_body(accepted.bars) | said)
     notes.commit()
+
+
+def _compared(room: Room, traded: Bars) -> list[str]:
+    # An agent that trades on another feed than it learned from, by leave of the settings.
+    info = checkpoint.read(room.checkpoint)
+    paper = room.settings.paper
+    if require_feed(info.trained_on, source_name(paper.feed), paper.allow_feed):
+        return []
+    return apart(info.trained_on, FeatureSet(info.features), room.settings.data, traded)
 
 
 def _days(room: Room) -> int:
