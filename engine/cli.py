@@ -39,6 +39,9 @@ app.add_typer(paper_app, name="paper")
 DAY = ["%Y-%m-%d"]
 Config = Annotated[str, typer.Argument(help="Settings file, or the name of one in configs/.")]
 Checkpoint = Annotated[Path, typer.Option("--checkpoint", help="Checkpoint folder.")]
+FaultScript = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Fault script: TOML with [[rule]] tables.")
+]
 MaybeCheckpoint = Annotated[
     Path | None, typer.Option("--checkpoint", help="Checkpoint folder; baselines alone without.")
 ]
@@ -144,9 +147,7 @@ def exchange(
         float | None, typer.Option(help="Clock speed, x real time; without, it moves when told.")
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 = any free port.")] = 0,
-    faults: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Fault script: TOML with [[rule]] tables.")
-    ] = None,
+    faults: FaultScript = None,
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
@@ -154,6 +155,24 @@ def exchange(
     from engine.run.exchange_commands import run_exchange
 
     run_exchange(config, tuple(overrides or ()), start, speed, port, faults, json)
+
+
+@app.command()
+def rehearse(
+    config: Config,
+    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="First session decided on.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Last session decided on.")] = None,
+    faults: FaultScript = None,
+    chaos: Annotated[int | None, typer.Option(min=0, help="Seed of a storm of faults.")] = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Live through past sessions as paper trading would, and compare with the backtest."""
+    from engine.run.rehearse_commands import run_rehearse
+
+    chosen = tuple(overrides or ())
+    finish(run_rehearse(config, checkpoint, start, end, faults, chaos, chosen, json), json)
 
 
 @app.command()

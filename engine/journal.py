@@ -70,13 +70,14 @@ _NOTHING = Proof(0, _START)
 class Journal:
     """Append entries, commit them together, read and verify them.
 
-    A journal of an older format is brought up to date; a copy of it stays beside it.
+    A journal of an older format is brought up to date; a copy of it stays beside it. What is
+    committed outlives a kill of the process, and a loss of power too unless `durable` is False.
     Raises: DataError when the file is damaged, cannot be written, or is of a newer format.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, durable: bool = True) -> None:
         self.path = path
-        self._engine = _connect(path)
+        self._engine = _connect(path, durable)
         self._waiting: list[dict[str, Any]] = []
         self._number, self._last = self._tail()
 
@@ -182,13 +183,13 @@ def _chain(last: str, number: int, session: str, kind: str, body: str) -> str:
     ).hexdigest()
 
 
-def _connect(path: Path) -> Engine:
+def _connect(path: Path, durable: bool) -> Engine:
     engine = create_engine(f"sqlite:///{path}")
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _: object) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
 
     try:
         found = _format_of(engine)

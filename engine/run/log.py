@@ -25,17 +25,23 @@ _KEPT = 5  # older files
 
 @contextmanager
 def log_to(
-    folder: Path, clock: Clock, secrets: Iterable[str] = (), level: int = logging.INFO
+    folder: Path,
+    clock: Clock,
+    secrets: Iterable[str] = (),
+    level: int = logging.INFO,
+    screen: bool = True,
 ) -> Iterator[Path]:
     """Write the log to stderr and to a file in `folder` as long as the context lasts.
 
+    With `screen` False it goes to the file alone.
     Our own loggers speak from `level` on, libraries from warnings on. Raises: OSError where the
     file cannot be opened.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / FILE
     shape = Redacting(_OneLine(clock), secrets)
-    handlers: list[logging.Handler] = [_Stderr(), _PrivateFile(path)]
+    handlers: list[logging.Handler] = [_PrivateFile(path)]
+    handlers += [_Stderr()] if screen else []
     root = logging.getLogger()
     levels = {name: logging.getLogger(name).level for name in OURS}
     for handler in handlers:

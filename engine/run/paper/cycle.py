@@ -24,7 +24,7 @@ LEASE = timedelta(minutes=10)  # a look that another host began and did not end 
 def run_cycle(room: Room) -> CycleResult:
     """Look at the account once and do what is due; call it at any time, it does nothing twice."""
     try:
-        with held(room.folder / LOCK), Journal(room.folder / JOURNAL) as journal:
+        with held(room.folder / LOCK), Journal(room.folder / JOURNAL, room.durable) as journal:
             return _look(room, journal)
     except (VenueUnavailable, UsageError) as error:
         return CycleResult("retry", None, str(error))

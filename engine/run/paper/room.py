@@ -39,6 +39,7 @@ class Room:
     symbols: tuple[str, ...]
     checkpoint: Path
     seen: tuple[Proof, State] | None = None
+    durable: bool = True  # False where a loss of power may cost the journal: a rehearsal
     _policy: StepPolicy | None = field(default=None, repr=False)
 
     @property
