@@ -58,7 +58,7 @@ RECIPES: dict[tuple[str, int], Recipe] = {
     ("a2c", 5): Recipe(400, {"gamma": 0.5, "a2c": A2C_TRYING}),
     ("ddpg", 5): Recipe(30),
     ("ppo", 10): Recipe(160, {"gamma": 0.5, "ppo": TRYING}),
-    ("a2c", 10): Recipe(800, {"gamma": 0.5, "a2c": A2C_TRYING}),
+    ("a2c", 10): Recipe(900, {"gamma": 0.5, "a2c": A2C_TRYING}),
     ("ddpg", 10): Recipe(60, {"gamma": 0.5}),
 }
 
