@@ -32,6 +32,12 @@ def shared_specs() -> Path:
     return folder
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--kill-seeds", type=int, default=20, help="scenarios that are killed at every boundary"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # Libraries still use what pandas 3.1 deprecates; older pandas does not know the class.
     import pandas.errors
