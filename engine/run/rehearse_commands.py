@@ -19,7 +19,7 @@ from engine.run.build import bars_of, find_settings, run_folder
 from engine.run.chaos import Chaos
 from engine.run.console import echo, progress
 from engine.run.paper.result import CycleResult
-from engine.run.rehearse import FaultsOf, Play, Rehearsed, rehearse
+from engine.run.rehearse import FaultsOf, Play, Rehearsed, exchange_settings, rehearse
 from engine.run.rehearse_compare import Agreement, compare
 from engine.settings import Settings
 
@@ -63,8 +63,10 @@ def play_of(
 ) -> Play:
     """Return what is to be rehearsed: from `start` to `end`, or the test dates.
 
-    Raises: UsageError for dates that hold no two sessions, or where no checkpoint is named.
+    Raises: UsageError for dates that hold no two sessions, or where no checkpoint is named;
+    SettingsError for a market that the exchange cannot play.
     """
+    exchange_settings(settings)
     named = checkpoint or settings.paper.checkpoint
     if named is None:
         raise UsageError("rehearse: expected a trained agent; name it with --checkpoint DIR")
