@@ -272,6 +272,21 @@ def test_ddpg_bootstraps_over_the_time_limit_of_pendulum():
     assert (learner.target(batch) != batch.reward).all()
 
 
+@pytest.mark.parametrize("name", ["Recall-20", "Pendulum, velocity alone"])
+def test_ddpg_learns_from_sequences_that_begin_with_their_own_memory(name):
+    learner = learner_of(NAMED[name], "DDPG", 0)
+    learner.explorer.play(230)
+    starts = learner.replay.starts(learner.steps, learner._depth())
+    batch = learner.replay.sample(starts[-8:], learner.steps, learner._depth())
+    before = learner.net.lstm.weight_hh_l0.detach().clone()
+    assert all(np.isfinite(value) for value in learner.learn(batch).values())
+    assert not torch.equal(before, learner.net.lstm.weight_hh_l0)  # the memory is learned
+    # The sequence is the book's own: its last row is what the book saw so many bars later.
+    bar, book = starts[-1]
+    ring = learner.replay.ring["rows"]
+    np.testing.assert_array_equal(batch.rows[-1, -1], ring[bar + learner.steps, book, 0])
+
+
 def test_the_exam_of_an_untrained_policy_is_that_of_a_bad_one():
     plan = NAMED["CartPole, no velocity"]
     learner = learner_of(plan, "PPO", 0)
