@@ -8,7 +8,6 @@ Source of the definitions: see `engine.metrics`, which holds the text shown to r
 
 from dataclasses import dataclass
 from math import sqrt
-from statistics import NormalDist
 
 import numpy as np
 
@@ -93,27 +92,6 @@ def autocorrelation(returns: np.ndarray) -> float:
     if len(returns) < 3:
         raise NotComputable("needs at least 3 bars")
     return _correlation(returns[1:], returns[:-1])
-
-
-def probabilistic_sharpe(returns: np.ndarray, threshold: float = 0.0) -> float:
-    """Return the probability that the true Sharpe ratio exceeds `threshold`.
-
-    Units: `threshold` per bar, not per year.
-    Source: Bailey and Lopez de Prado 2012; raw kurtosis, population moments.
-    """
-    ratio, spread = _ratio_and_spread(returns)
-    return NormalDist().cdf((ratio - threshold) * sqrt(len(returns) - 1) / spread)
-
-
-def track_record_needed(returns: np.ndarray, threshold: float = 0.0, alpha: float = 0.05) -> float:
-    """Return the bars after which a Sharpe ratio like this one is above `threshold` at 1 - alpha.
-
-    Units: bars, not rounded. Source: as `probabilistic_sharpe`.
-    """
-    ratio, spread = _ratio_and_spread(returns)
-    if ratio <= threshold:
-        raise NotComputable("infinite: the Sharpe ratio is not above the threshold")
-    return 1.0 + (spread * NormalDist().inv_cdf(1.0 - alpha) / (ratio - threshold)) ** 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,12 +223,3 @@ def _correlation(left: np.ndarray, right: np.ndarray) -> float:
     for series in (left, right):
         _moving(_deviation(series))
     return float(np.corrcoef(left, right)[0, 1])
-
-
-def _ratio_and_spread(returns: np.ndarray) -> tuple[float, float]:
-    ratio = float(returns.mean()) / _moving(_deviation(returns))
-    skew, kurtosis = skewness(returns), raw_kurtosis(returns)
-    squared = 1.0 - skew * ratio + (kurtosis - 1.0) / 4.0 * ratio**2
-    if squared <= 0:
-        raise NotComputable("the moments of this series leave its error undefined")
-    return ratio, sqrt(squared)

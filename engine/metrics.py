@@ -17,6 +17,7 @@ from engine import measures as m
 from engine.account import Account, Case, Conventions
 from engine.errors import DataError
 from engine.round_trips import Events
+from engine.significance import Moments, probabilistic_sharpe, track_record_needed
 
 Unit = Literal["percent", "small percent", "ratio", "number", "bars", "count", "money", "yearly"]
 
@@ -105,11 +106,11 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("psr", "Probability Sharpe > 0", RISK, "percent",
         "Probabilistic Sharpe ratio: chance that the true Sharpe ratio is above zero, given "
         "length, skew and tails of this one series. It does not know how many variants were tried.",
-        lambda c: m.probabilistic_sharpe(c.returns)),
+        lambda c: probabilistic_sharpe(Moments.of(c.returns))),
     Metric("track_record", "Bars needed", RISK, "bars",
         "Minimum track record: bars after which a Sharpe ratio like this one would differ from "
         "zero at 95 %. More than the bars tested means: too short to tell.",
-        lambda c: m.track_record_needed(c.returns)),
+        lambda c: track_record_needed(Moments.of(c.returns))),
     Metric("sortino", "Sortino ratio", RISK, "ratio",
         "Mean return per bar above the risk-free rate / downside deviation, x sqrt(252).",
         lambda c: m.sortino(c.returns, c.rules.periods, c.rules.risk_free)),

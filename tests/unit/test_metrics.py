@@ -12,6 +12,7 @@ from engine.account import Account, Conventions
 from engine.errors import DataError
 from engine.metrics import BY_KEY, CATALOGUE, summarise
 from engine.round_trips import Events, Fills, round_trips
+from engine.significance import Moments, probabilistic_sharpe
 
 R = np.array([0.01, 0.02, -0.05, 0.02, 0.01, 0.0, 0.03, -0.02, 0.01, 0.01])
 B = np.array([0.01, -0.01, 0.02, -0.03, 0.01, 0.01, 0.01, 0.0, 0.03, -0.02])
@@ -45,7 +46,7 @@ def fills(*rows, fee=0.0, slippage=0.0, regulatory=None):
         (m.sharpe(R, YEAR), 2.73816009),
         (m.skewness(R), -1.35912847),
         (m.raw_kurtosis(R), 4.02479339),
-        (m.probabilistic_sharpe(R), 0.67779997),
+        (probabilistic_sharpe(Moments.of(R)), 0.67779997),
         (m.downside_deviation(R), 0.01702939),
         (m.sortino(R, 1), 0.23488809),
         (m.sortino(R, YEAR), 3.72873280),
@@ -63,18 +64,6 @@ def fills(*rows, fee=0.0, slippage=0.0, regulatory=None):
 )
 def test_check_series_gives_the_pinned_value(found, expected):
     assert found == pytest.approx(expected, abs=6e-9)
-
-
-def test_minimum_track_record_of_the_check_series_is_pinned():
-    assert m.track_record_needed(R) == pytest.approx(115.300740, abs=1e-6)
-
-
-def test_probability_at_the_minimum_track_record_is_one_minus_alpha():
-    ratio = R.mean() / R.std(ddof=1)
-    needed = m.track_record_needed(R)
-    spread = math.sqrt(1 - m.skewness(R) * ratio + (m.raw_kurtosis(R) - 1) / 4 * ratio**2)
-    z = ratio * math.sqrt(needed - 1) / spread
-    assert 0.5 * (1 + math.erf(z / math.sqrt(2))) == pytest.approx(0.95, abs=1e-9)
 
 
 def test_first_drawdown_of_the_check_series_lasts_bars_three_to_six_and_the_second_is_open():
