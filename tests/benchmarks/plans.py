@@ -149,7 +149,7 @@ PLANS = (
         ),
         {"RecurrentPPO": ZOO_PENDULUM},
         scale=0.1,
-        unit=(0.3, 0.3),
+        unit=(0.1, 0.1),
     ),
     Plan(
         "Pendulum",
