@@ -187,6 +187,13 @@ def affordable(cash: np.ndarray, qty: np.ndarray, price: np.ndarray, fee: np.nda
     return paid
 
 
+def short_fraction(orders: Orders, book: Book) -> np.ndarray:
+    """Return where an order would leave a fraction of a share sold short: (B, N); none may."""
+    fraction = (orders.qty != 0) & (orders.qty != np.rint(orders.qty))
+    short: np.ndarray = fraction & (book.qty + orders.qty < -DUST)
+    return short
+
+
 def unusable(orders: Orders) -> np.ndarray:
     """Return where an order cannot mean anything: (B, N); NaN, inf, unknown kind, missing price."""
     kind = orders.kind

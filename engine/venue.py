@@ -16,7 +16,6 @@ from engine.costs import Costs
 from engine.errors import VenueError
 from engine.events import apply_split, pay_dividend, restate, settle_ended
 from engine.market import (
-    DUST,
     VenueSettings,
     affordable,
     apply_fills,
@@ -25,6 +24,7 @@ from engine.market import (
     granted,
     needed,
     opening,
+    short_fraction,
     unusable,
 )
 from engine.reasons import Reason, mark
@@ -194,10 +194,8 @@ class SimVenue:
             mark(refused, sent & unusable(orders), Reason.BAD_ORDER)
         if self.settings.fill == "same_close":  # which knows no path for limits and stops
             mark(refused, sent & (orders.kind > MARKET), Reason.BAD_ORDER)
-        fraction = sent & (orders.qty != np.rint(orders.qty))
-        if fraction.any():
-            short = self.book.qty + orders.qty < -DUST
-            mark(refused, fraction & short, Reason.SHORT_FRACTION)
+        if (orders.qty != np.rint(orders.qty)).any():
+            mark(refused, sent & short_fraction(orders, self.book), Reason.SHORT_FRACTION)
 
     def _check_money(self, orders: Orders, accepted: np.ndarray, refused: np.ndarray) -> None:
         book = self.book

@@ -41,6 +41,7 @@ class Line:
     price: float = 0.0
     fills: list[Fill] = field(default_factory=list)
     booked: int = 0  # fills that the book holds already
+    why: str = ""  # of one that was refused or missed
     told: bool = False  # its end was reported to whoever keeps the book
 
     @property
@@ -84,7 +85,9 @@ def apply(lines: dict[str, Line], entry: Entry) -> None:
         fill = Fill(date.fromisoformat(entry.session), body["qty"], body["price"])
         lines[body["cid"]].fills.append(fill)
     elif entry.kind in ("refused", "missed") and body.get("cid") in lines:
-        lines[body["cid"]].status = REFUSED if entry.kind == "refused" else MISSED
+        line = lines[body["cid"]]
+        line.status = REFUSED if entry.kind == "refused" else MISSED
+        line.why = body["why"]
 
 
 def booked(lines: Mapping[str, Line]) -> dict[str, int]:

@@ -7,6 +7,7 @@ and positions is compared elsewhere, not copied.
 
 import hashlib
 import re
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -14,16 +15,18 @@ import numpy as np
 from brokers.alpaca.desk import Desk, fills_of
 from brokers.alpaca.lines import MISSED, REFUSED, Line
 from brokers.alpaca.records import Intent
+from brokers.alpaca.wire import price, shares
 from engine.bars import MarketRow
 from engine.book import LIMIT, MARKET, STOP, STOP_LIMIT, Book, Orders, Outcome
 from engine.costs import Costs
 from engine.errors import VenueError
 from engine.events import apply_split, pay_dividend
-from engine.market import VenueSettings, apply_fills
-from engine.reasons import Reason
+from engine.market import VenueSettings, apply_fills, short_fraction, unusable
+from engine.reasons import Reason, mark
 
 KINDS = {MARKET: "market", LIMIT: "limit", STOP: "stop", STOP_LIMIT: "stop_limit"}
 ID_LENGTH = 48
+NO_POWER = "buying power"  # in the venue's words
 
 
 class AlpacaVenue:
@@ -66,22 +69,22 @@ class AlpacaVenue:
     def submit(self, orders: Orders) -> np.ndarray:
         """Send one batch, sales first; return Reason bits (1, N) of what was not accepted."""
         refused = np.zeros(orders.qty.shape, dtype=np.int32)
+        sent = orders.qty != 0
         if not self.sends:
-            refused[orders.qty != 0] = Reason.MISSED
+            mark(refused, sent, Reason.MISSED)
             return refused
         if self._session is None:
             raise VenueError("expected a session before the first order; call advance first")
-        intents = intents_of(orders, self.symbols, self._session, self.label)
-        waiting = self.pending.qty[0]
-        taken = [intent for intent in intents if not waiting[self.symbols.index(intent.symbol)]]
-        self.desk.intend(taken)
+        mark(refused, sent & (self.pending.qty != 0), Reason.ORDER_OPEN)
+        mark(refused, sent & unusable(orders), Reason.BAD_ORDER)
+        mark(refused, sent & short_fraction(orders, self.book), Reason.SHORT_FRACTION)
+        taken = replace(orders, qty=np.where(refused == 0, orders.qty, 0.0))
+        intents = intents_of(taken, self.symbols, self._session, self.label)
+        self.desk.intend(intents)
         self.desk.send()
         for intent in intents:
             column = self.symbols.index(intent.symbol)
-            if intent not in taken:
-                refused[0, column] = Reason.ORDER_OPEN
-            else:
-                refused[0, column] = _reason(self.desk.lines[intent.client_order_id])
+            refused[0, column] = _reason(self.desk.lines[intent.client_order_id])
         return refused
 
     def advance(self, row: MarketRow) -> Outcome:
@@ -142,10 +145,10 @@ def intents_of(orders: Orders, symbols: tuple[str, ...], session: date, label: s
             client_order_id=client_order_id(label, session, symbols[n]),
             session=session,
             symbol=symbols[n],
-            qty=float(qty[n]),
+            qty=float(shares(qty[n])),
             kind=KINDS[int(orders.kind[0, n])],
-            limit=_price(orders.limit[0, n]),
-            stop=_price(orders.stop[0, n]),
+            limit=_price(orders.limit[0, n], qty[n]),
+            stop=_price(orders.stop[0, n], qty[n]),
             day=bool(orders.day[0, n]),
         )
         for n in columns
@@ -169,9 +172,11 @@ def client_order_id(label: str, session: date, symbol: str, leg: int = 1, attemp
 
 
 def _reason(line: Line) -> int:
+    if line.status == REFUSED and NO_POWER in line.why:
+        return int(Reason.BUYING_POWER)
     known = {REFUSED: Reason.VENUE, MISSED: Reason.MISSED, "rejected": Reason.VENUE}
     return int(known.get(line.status, Reason(0)))
 
 
-def _price(price: float) -> float | None:
-    return None if np.isnan(price) else float(price)
+def _price(value: float, qty: float) -> float | None:
+    return None if np.isnan(value) else float(price(value, buy=bool(qty > 0)))

@@ -16,6 +16,7 @@ from engine.bars import MarketRow
 from engine.costs import Costs
 from engine.reasons import Reason
 from engine.venue import Orders, Outcome, SimVenue, Venue, VenueSettings
+from tests.contract.alpaca_stage import AlpacaStage
 from tests.sessions import market, session, walk
 
 
@@ -33,12 +34,26 @@ def simulated(cash: float, symbols: int) -> Stage:
     return Stage(venue, venue.advance)
 
 
-STAGES = {"SimVenue": simulated}
+def alpaca(cash: float, symbols: int) -> AlpacaStage:
+    """AlpacaVenue with its desk and journal; behind the gateway trades a simulated market."""
+    return AlpacaStage(cash, symbols)
+
+
+STAGES = {"SimVenue": simulated, "AlpacaVenue": alpaca}
 
 
 @pytest.fixture(params=STAGES)
 def stage(request):
-    return STAGES[request.param]
+    made = []
+
+    def make(cash, symbols):
+        made.append(STAGES[request.param](cash, symbols))
+        return made[-1]
+
+    yield make
+    for each in made:
+        if hasattr(each, "close"):
+            each.close()
 
 
 def test_fresh_venue_holds_its_cash_and_nothing_else(stage):
