@@ -59,7 +59,7 @@ def report(found: dict[Job, float], seeds: int) -> str:
             gate = gate if memory == "carry" else f"< {TWIN:.0%}"
             mean = f"{sum(known) / len(known):.1%}"
             lines.append([f"Echo({k}), {rule.upper()}, {name}", *cells, mean, gate, bars(rule, k)])
-    table = "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
+    table = "\n".join(f"| {' | '.join(line)} |".replace("  ", " ") for line in lines)
     own = "\n".join(f"- Echo({k}), {rule.upper()}: {RECIPES[rule, k].own}" for rule, k in asked)
     return f"{clock.now():%Y-%m-%d}\n\n{table}\n\n{own}\n"
 
