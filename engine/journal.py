@@ -1,13 +1,15 @@
 """The append-only, hash-chained record of a run, in SQLite; it survives a kill at any moment.
 
 Each entry's hash covers the entry and the hash before it, so a removed or edited row is found by
-`verify`. It knows nothing of what the entries mean.
+`verify`. It has one writer that appends and commits, or many that add. It knows nothing of what the
+entries mean.
 """
 
 import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +45,10 @@ _ENTRIES = Table(
     Column("hash", String, nullable=False),
 )
 _BY_KIND = Index("entries_by_kind", _ENTRIES.c.kind, _ENTRIES.c.id)
+_LAST = select(_ENTRIES.c.id, _ENTRIES.c.hash).order_by(_ENTRIES.c.id.desc()).limit(1)
 _START = "0" * 64
+_END = "end"  # number and hash of the last entry that was added
+_PATIENCE_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +88,9 @@ class Journal:
 
     def append(self, kind: str, session: str, body: Mapping[str, Any]) -> int:
         """Add one entry and return its number; it is on disk after the next `commit`."""
-        text = json.dumps(body, sort_keys=True, separators=(",", ":"))
-        self._number += 1
-        self._last = _chain(self._last, self._number, session, kind, text)
-        self._waiting.append(
-            {
-                "id": self._number,
-                "session": session,
-                "kind": kind,
-                "body": text,
-                "hash": self._last,
-            }
-        )
+        row = _chained(self._last, self._number + 1, session, kind, body)
+        self._number, self._last = row["id"], row["hash"]
+        self._waiting.append(row)
         return self._number
 
     @property
@@ -109,16 +105,40 @@ class Journal:
         """
         if not self._waiting:
             return
+        with self._transaction() as connection:
+            connection.execute(_ENTRIES.insert(), self._waiting)
+        self._waiting.clear()
+
+    def add(self, kind: str, session: str, body: Mapping[str, Any]) -> int:
+        """Write one entry at once, behind what other processes wrote meanwhile; return its number.
+
+        The end of the chain is noted too, so that `verify` misses entries that were cut off there.
+        Raises: DataError as `commit` does, also when others held the file for a minute.
+        """
+        assert not self._waiting, "append and add do not mix"
+        with self._transaction() as connection:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # nobody else writes until it ends
+            found = connection.execute(_LAST).first()
+            number, last = (found.id, found.hash) if found else (0, _START)
+            row = _chained(last, number + 1, session, kind, body)
+            connection.execute(_ENTRIES.insert(), row)
+            connection.execute(_META.delete().where(_META.c.key == _END))
+            connection.execute(_META.insert(), {"key": _END, "value": f"{row['id']} {row['hash']}"})
+        self._number, self._last = row["id"], row["hash"]
+        return self._number
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
         try:
             with self._engine.begin() as connection:
-                connection.execute(_ENTRIES.insert(), self._waiting)
+                yield connection
         except SQLAlchemyError as error:
             self.forget()
             raise DataError(
                 f"{self.path}: the journal could not be written: {_cause(error)}; nothing of this "
                 "step was recorded: make room on the disk, or give this user the right to write"
             ) from error
-        self._waiting.clear()
 
     def forget(self) -> None:
         """Drop everything appended since the last commit."""
@@ -139,14 +159,20 @@ class Journal:
         Raises: DataError naming the first entry that does not fit.
         """
         count, last = proven.count, proven.hash
+        end, ending = self._noted_end()
         for row in self._rows(select(_ENTRIES).where(_ENTRIES.c.id > count).order_by("id")):
             count += 1
             last = _chain(last, count, row.session, row.kind, row.body)
-            if row.id != count or row.hash != last:
+            if row.id != count or row.hash != last or (count == end and last != ending):
                 raise DataError(
                     f"{self.path}: the hash chain breaks at entry {count} ({row.kind} of "
                     f"{row.session}); a row was removed or edited: restore a copy of the file"
                 )
+        if count < end:
+            raise DataError(
+                f"{self.path}: {end} entries were written and {count} are there; the last ones were "
+                "removed: restore a copy of the file"
+            )
         return Proof(count, last)
 
     def close(self) -> None:
@@ -163,9 +189,14 @@ class Journal:
         self.close()
 
     def _tail(self) -> tuple[int, str]:
-        query = select(_ENTRIES.c.id, _ENTRIES.c.hash).order_by(_ENTRIES.c.id.desc()).limit(1)
-        row = next(iter(self._rows(query)), None)
+        row = next(iter(self._rows(_LAST)), None)
         return (row.id, row.hash) if row else (0, _START)
+
+    def _noted_end(self) -> tuple[int, str]:
+        query = select(_META.c.value).where(_META.c.key == _END)
+        row = next(iter(self._rows(query)), None)
+        number, last = row.value.split() if row else (0, _START)
+        return int(number), last
 
     def _rows(self, query: Any) -> Iterator[Any]:
         try:
@@ -175,6 +206,14 @@ class Journal:
             raise DataError(
                 f"{self.path}: the journal is damaged: {_cause(error)}; restore a copy of the file"
             ) from error
+
+
+def _chained(
+    last: str, number: int, session: str, kind: str, body: Mapping[str, Any]
+) -> dict[str, Any]:
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    digest = _chain(last, number, session, kind, text)
+    return {"id": number, "session": session, "kind": kind, "body": text, "hash": digest}
 
 
 def _chain(last: str, number: int, session: str, kind: str, body: str) -> str:

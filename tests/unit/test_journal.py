@@ -143,3 +143,53 @@ def test_every_commit_reaches_the_disk_before_it_returns(tmp_path):
     with Journal(tmp_path / "j.sqlite") as journal, journal._engine.connect() as connection:
         assert connection.exec_driver_sql("pragma synchronous").scalar() == 2  # FULL
         assert connection.exec_driver_sql("pragma journal_mode").scalar() == "wal"
+
+
+ADDING = (
+    "import sys\n"
+    "from pathlib import Path\n"
+    "from engine.journal import Journal\n"
+    "with Journal(Path(sys.argv[1])) as journal:\n"
+    "    for at in range(15):\n"
+    "        journal.add('row', '', {'by': sys.argv[2], 'at': at})\n"
+)
+
+
+def test_processes_that_add_at_once_make_one_chain(tmp_path):
+    path = tmp_path / "j.sqlite"
+    Journal(path).close()
+    children = [subprocess.Popen([sys.executable, "-c", ADDING, str(path), name]) for name in "abc"]
+    assert [child.wait() for child in children] == [0, 0, 0]
+    with Journal(path) as journal:
+        assert journal.verify().count == 45
+        for name in "abc":
+            own = [e.body["at"] for e in journal.entries() if e.body["by"] == name]
+            assert own == list(range(15))
+
+
+def test_entries_cut_off_at_the_end_are_missed_where_they_were_added(tmp_path):
+    path = tmp_path / "j.sqlite"
+    with Journal(path) as journal:
+        for at in range(3):
+            assert journal.add("row", "", {"at": at}) == at + 1
+        assert journal.verify().count == 3
+    with sqlite3.connect(path) as connection:
+        connection.execute("delete from entries where id = 3")
+    connection.close()
+    with Journal(path) as journal, pytest.raises(DataError, match="3 entries were written and 2"):
+        journal.verify()
+    with Journal(path) as journal:  # nor does another row in its place hide it
+        journal.append("row", "", {"at": 9})
+        journal.commit()
+        with pytest.raises(DataError, match="breaks at entry 3"):
+            journal.verify()
+
+
+def test_adding_goes_on_behind_another_journal_object_of_the_same_file(tmp_path):
+    path = tmp_path / "j.sqlite"
+    with Journal(path) as one, Journal(path) as other:
+        one.add("row", "", {})
+        other.add("row", "", {})
+        assert one.add("row", "", {}) == 3
+        assert other.verify() == one.verify()
+        assert one.proof == one.verify()
