@@ -13,18 +13,26 @@ from engine.run.training import seed_folders
 from engine.settings import Settings
 from engine.settings_text import as_toml
 
+REHEARSED = 20  # sessions of the demo
 Result = dict[str, Any]
 
 
 def run_demo(overrides: tuple[str, ...], as_json: bool) -> Result:
-    """Train on the bundled prices, backtest the best checkpoint on untouched years, report."""
+    """Train on the bundled prices, backtest the best checkpoint on untouched years, report.
+
+    At last the first sessions of those years are rehearsed as paper trading.
+    """
     settings = find_settings("demo", overrides)
     say("barwise demo: real prices of 2000-2013, no network, no account, paper trading only")
     with run_folder(settings) as folder:
         trained = _train(settings, folder)
         if trained["interrupted"]:
             return trained
-        return trained | _backtest(settings, Path(trained["checkpoint"]), folder, as_json)
+        checkpoint = Path(trained["checkpoint"])
+        tested = _backtest(settings, checkpoint, folder, as_json)
+        if tested.get("interrupted"):
+            return trained | tested
+        return trained | tested | _rehearse(settings, checkpoint, folder, as_json)
 
 
 def run_train(
@@ -178,6 +186,21 @@ def _backtest(settings: Settings, checkpoint: Path | None, folder: Path, as_json
     if found.get("interrupted"):
         say(f"stopped after {found['bars']:,} bars; what was done is in {folder}")
     return found | _show(folder, as_json) if found["bars"] else found
+
+
+def _rehearse(settings: Settings, checkpoint: Path, folder: Path, as_json: bool) -> Result:
+    from engine.run.rehearse_commands import lines, play_of, rehearse_into
+
+    say(
+        f"rehearsing {REHEARSED} sessions as paper trading, over HTTP to an exchange of this process"
+    )
+    whole = play_of(settings, bars_of(settings), checkpoint, None, None)
+    play = replace(whole, last=min(whole.last, whole.first + REHEARSED - 1))
+    told = rehearse_into(folder / "rehearsal", play)
+    if not as_json:
+        first, *_, last = lines(told)
+        echo(f"{first}; {last}")
+    return {"exit_code": told.pop("exit_code"), "rehearsal": told}
 
 
 def _show(folder: Path, as_json: bool) -> Result:

@@ -82,8 +82,14 @@ def play_of(
     return Play(settings, Path(named), bars, first, last)
 
 
-def rehearse_into(folder: Path, play: Play, faults_of: FaultsOf, hasty: bool) -> Result:
-    """Rehearse and compare; write everything into `folder` and return the result."""
+def rehearse_into(
+    folder: Path, play: Play, faults_of: FaultsOf = lambda clock: Faults(), hasty: bool = False
+) -> Result:
+    """Rehearse and compare; write everything into `folder` and return the result.
+
+    A client that is `hasty` gives an answer up soon, so that a storm of hangs stays short.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "settings.json", play.settings.model_dump(mode="json"))
     looked: list[CycleResult] = []
     with progress("rehearsal", len(play.sessions)) as show:

@@ -38,6 +38,13 @@ def test_demo_leaves_a_whole_run_folder(demo):
         assert sum(1 for _ in journal.entries("decision")) == len(run.equity["session"])
 
 
+def test_demo_rehearses_paper_trading_and_it_agrees(demo):
+    rehearsal = demo["rehearsal"]
+    assert rehearsal["agrees"] is True
+    assert rehearsal["decided"] == 20
+    assert (Path(str(demo["run"])) / "rehearsal" / "journal.sqlite").exists()
+
+
 def test_same_seed_gives_the_same_checkpoint_and_numbers(demo, tmp_path):
     again = run_demo(tmp_path)
     assert again["metrics"] == demo["metrics"]

@@ -115,7 +115,7 @@ def test_an_outage_over_a_whole_window_costs_one_session_and_is_told(tmp_path, b
     # sent, memory catches up, and the backtest without those orders is equal to the last bit.
     chosen = play(bars, checkpoint, 8)
     third = str(chosen.sessions[2])
-    result = rehearse_into(tmp_path, chosen, lambda clock: Down(third, clock), hasty=False)
+    result = rehearse_into(tmp_path, chosen, lambda clock: Down(third, clock))
     assert result["agrees"], result
     assert result["missed"] == [third]
     assert result["retries"] > 10
@@ -167,7 +167,7 @@ def test_splits_and_a_missing_bar_inside_the_range_agree(tmp_path, bars, checkpo
 def test_a_halted_rehearsal_says_why_and_fails(tmp_path, bars, checkpoint):
     tables = {"paper": {"guards": {"max_orders": 1}}}
     chosen = play(bars, checkpoint, 6, **tables)
-    result = rehearse_into(tmp_path, chosen, lambda clock: Faults(), hasty=False)
+    result = rehearse_into(tmp_path, chosen)
     assert result["exit_code"] == 1
     assert result["halted"].startswith("guards.max_orders: expected at most 1")
     assert result["decided"] < 6
