@@ -74,6 +74,7 @@ class CheckpointInfo(BaseModel, frozen=True, extra="forbid"):
     update: int = Field(0, ge=0, description="training rounds done")
     validation_score: float | None = None
     sha256: dict[str, str] = Field(default_factory=dict, description="of both files")
+    digest: str = Field("", description="of this record without it; older records have none")
 
     def seen(self) -> Layout:
         """Return which input stands where."""
@@ -105,7 +106,19 @@ def read(folder: Path) -> CheckpointInfo:
                 "after it was written: copy the whole folder again or train again"
             )
     _require_sound(folder, info)
+    if info.digest not in ("", digest_of(info)):
+        raise CheckpointError(
+            f"{folder / RECORD}: expected a record whose digest is {info.digest}, found one of "
+            f"{digest_of(info)}; it was changed after it was written: copy the whole folder again "
+            "or train again"
+        )
     return info
+
+
+def digest_of(info: CheckpointInfo) -> str:
+    """Return what identifies an agent: the digest of its record, which names both files' own."""
+    text = json.dumps(info.model_dump(mode="json", exclude={"digest"}), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def require_match(

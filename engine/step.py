@@ -52,6 +52,7 @@ class StepPolicy:
         """Return the policy head and the next memory.
 
         Shapes: market (..., F), book (..., P), memory (..., M) float32; head (..., A).
+        Raises: CheckpointError where a number that goes in or comes out is not finite.
         """
         if 0 in memory.shape[:-1]:  # ONNX Runtime aborts on no rows
             return np.zeros((*memory.shape[:-1], self.info.action.width), np.float32), memory
@@ -59,6 +60,7 @@ class StepPolicy:
         if self.has_book:
             feeds["book"] = _flat(book)
         head, after = self.session.run(None, feeds)
+        _require_numbers(**feeds, head=head, memory_out=after)
         return head.reshape(*memory.shape[:-1], -1), after.reshape(memory.shape)
 
     def _require_shape(self, where: str) -> None:
@@ -72,6 +74,17 @@ class StepPolicy:
             raise CheckpointError(
                 f"{where}: expected inputs {wanted} and {info.action.width} outputs, found "
                 f"{found} and {heads}; policy and record do not belong together: train again"
+            )
+
+
+def _require_numbers(**parts: np.ndarray) -> None:
+    # The gates clamp and the largest of NaN is an index: neither shows in what is ordered.
+    for name, numbers in parts.items():
+        if not np.isfinite(numbers).all():
+            raise CheckpointError(
+                f"{name} of the policy: expected finite numbers, found "
+                f"{int((~np.isfinite(numbers)).sum())} that are not; nothing was decided: check the "
+                "bars and the book, or choose another checkpoint"
             )
 
 

@@ -158,7 +158,7 @@ def test_checkpoint_whose_features_mean_something_else_is_refused(folder, tmp_pa
     file = tmp_path / "checkpoint" / "checkpoint.json"
     written = CheckpointInfo.model_validate_json(file.read_text())
     layout = replace(written.seen(), feature_fingerprint="older")
-    changes = {"feature_fingerprint": "older", "layout": layout.fingerprint()}
+    changes = {"feature_fingerprint": "older", "layout": layout.fingerprint(), "digest": ""}
     file.write_text(written.model_copy(update=changes).model_dump_json())
     with pytest.raises(CheckpointError, match="another meaning"):
         load_trader(tmp_path / "checkpoint", 1, VenueSettings())

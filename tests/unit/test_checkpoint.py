@@ -13,7 +13,14 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from agents.checkpoint import Writer, build, load_network, resume_state
-from engine.checkpoint import CheckpointInfo, TrainedOn, read, require_match, sha256_of
+from engine.checkpoint import (
+    CheckpointInfo,
+    TrainedOn,
+    digest_of,
+    read,
+    require_match,
+    sha256_of,
+)
 from engine.costs import Costs
 from engine.errors import CheckpointError
 from engine.limits import Limits
@@ -77,6 +84,7 @@ def folder(original: Path, tmp_path: Path) -> Path:
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     tree = json.loads((folder / "checkpoint.json").read_text())
+    tree["digest"] = ""  # as one who writes checkpoints could leave it
     change(tree)
     (folder / "checkpoint.json").write_text(json.dumps(tree))
 
@@ -89,7 +97,8 @@ def test_record_comes_back_as_written_with_digests_and_versions(folder: Path) ->
     info = read(folder)
     assert set(info.sha256) == {"policy.onnx", "weights.safetensors"}
     assert info.versions["torch"].split("+")[0] == torch.__version__.split("+")[0]
-    plain = {"sha256": {}, "versions": {}, "validation_score": None}
+    assert info.digest == digest_of(info) != digest_of(INFO)
+    plain = {"sha256": {}, "versions": {}, "validation_score": None, "digest": ""}
     assert info.model_copy(update=plain) == INFO
     assert info.validation_score == 0.1
     assert info.seen() == LAYOUT
@@ -124,6 +133,13 @@ def test_one_changed_byte_is_refused(folder: Path, name: str) -> None:
     (folder / name).write_bytes(data)
     with pytest.raises(CheckpointError, match=f"{name}: expected sha256 .*found .*copy the whole"):
         StepPolicy.load(folder)
+
+
+def test_one_changed_digit_of_the_record_is_refused(folder: Path) -> None:
+    text = (folder / "checkpoint.json").read_text()
+    (folder / "checkpoint.json").write_text(text.replace('"seed": ', '"seed": 1'))
+    with pytest.raises(CheckpointError, match=r"digest is .*found one of .*copy the whole"):
+        read(folder)
 
 
 def test_another_format_version_is_refused_before_anything_else(folder: Path) -> None:

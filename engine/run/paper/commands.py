@@ -11,6 +11,7 @@ from brokers.alpaca.keys import Keys, require_keys
 from brokers.alpaca.loopback_clock import LoopbackClock
 from brokers.alpaca.notes import Notes
 from engine import clock as time
+from engine.checkpoint import digest_of
 from engine.clock import Clock, SystemClock
 from engine.errors import UsageError
 from engine.hosts import is_loopback
@@ -108,7 +109,7 @@ def resume(
             book = venue_book(room, preflight(room, state))
             body |= {"book": book_body(book), "peak": float(book.equity()[0])}
         if new_checkpoint:
-            body["checkpoint"] = room.policy().info.sha256["policy.onnx"]
+            body["checkpoint"] = digest_of(room.policy().info)
         session = time.last_closed(room.clock.now(), CALENDAR)
         journal.append("resumed", str(session), body | {"at": room.clock.now().isoformat()})
         journal.commit()

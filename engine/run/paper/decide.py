@@ -17,6 +17,7 @@ from brokers.alpaca.lines import booked
 from brokers.alpaca.venue import AlpacaVenue
 from engine.bars import Bars
 from engine.book import Orders
+from engine.checkpoint import digest_of
 from engine.errors import CheckpointError, TradingHalted
 from engine.reasons import Reason, explain
 from engine.run.backtest import run_cerebro
@@ -103,11 +104,12 @@ def unpack(body: Mapping[str, Any]) -> np.ndarray:
 def _trader(room: Room, state: State, kept: Bars) -> tuple[Trader, Bars]:
     # The windows come from the journal's bars; the memory from the last decision, or from a burn-in.
     policy = room.policy()
-    if policy.info.sha256["policy.onnx"] != state.checkpoint:
+    found = digest_of(policy.info)
+    if found != state.checkpoint:
         raise CheckpointError(
-            f"{room.checkpoint}: expected the policy {str(state.checkpoint)[:12]} that this account "
-            f"runs with, found {policy.info.sha256['policy.onnx'][:12]}; put it back, or resume with "
-            "--new-checkpoint to start this one from a burn-in"
+            f"{room.checkpoint}: expected the agent {str(state.checkpoint)[:12]} that this account "
+            f"runs with, found {found[:12]}; put it back, or resume with --new-checkpoint to start "
+            "this one from a burn-in"
         )
     trader = Trader(room.spec(policy.info), policy, len(room.symbols))
     after = kept.sessions[-2] if state.decided is None else np.datetime64(state.decided)

@@ -36,7 +36,7 @@ def open_account(room: Room, notes: Notes, account: Account) -> None:
         "account": account.id,
         "number": account.number,
         "symbols": list(room.symbols),
-        "checkpoint": info.sha256["policy.onnx"],
+        "checkpoint": checkpoint.digest_of(info),
         "feed": room.settings.paper.feed,
         "book": book_body(book),
         "versions": {name: metadata.version(name) for name in LIBRARIES} | {"barwise": VERSION},

@@ -65,7 +65,7 @@ class Room:
         info = checkpoint.read(self.checkpoint)
         if self._policy is None:
             self._policy = StepPolicy.load(self.checkpoint)
-        if self._policy.info.sha256 != info.sha256:
+        if self._policy.info != info:
             raise CheckpointError(
                 f"{self.checkpoint}: expected the policy this process started with, found another; "
                 "start barwise anew and, if the change is meant, resume with --new-checkpoint"

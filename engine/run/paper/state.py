@@ -28,7 +28,7 @@ class State:
     number: int = 0  # of the last entry taken in
     opened: dict[str, Any] | None = None
     halted: str | None = None
-    checkpoint: str | None = None  # sha256 of the policy that decides
+    checkpoint: str | None = None  # digest of the agent that decides
     fresh_memory: bool = True  # memory starts from a burn-in, not from the last decision
     decided: date | None = None
     decision: dict[str, Any] = field(default_factory=dict)
