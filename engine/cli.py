@@ -164,7 +164,7 @@ def rehearse(
     start: Annotated[str | None, typer.Option("--from", help="First session decided on.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Last session decided on.")] = None,
     faults: FaultScript = None,
-    chaos: Annotated[int | None, typer.Option(min=0, help="Seed of a storm of faults.")] = None,
+    chaos: Annotated[int | None, typer.Option(min=0, help="Seed; 8 % of requests fail.")] = None,
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:

@@ -4,6 +4,7 @@ Where the exchange did not fill an order whole, the backtest is run a second tim
 shares cut from its orders, as the exchange counted them; nothing else is forgiven.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -110,6 +111,8 @@ def compare(play: Play, found: Rehearsed) -> Agreement:
     gap = 0.0
     if count:
         lines.append(_cash(found, explained, count))
+    if any(line.differ for line in lines):
+        unexplained += _in_parts(found)
         gap = float(explained.rows[count - 1]["equity"] - plain.rows[count - 1]["equity"])
     return Agreement(
         lines=tuple(lines),
@@ -223,6 +226,16 @@ def _cuts(play: Play, found: Rehearsed) -> tuple[list[Cut], list[str]]:
     lost = sorted(set(intents) - seen - late - refused)
     odd += [f"{cid}: the journal has an order that the exchange never saw" for cid in lost]
     return cuts, odd
+
+
+def _in_parts(found: Rehearsed) -> list[str]:
+    # The rest of an order that nobody canceled in time fills at the close; a backtest fills once.
+    parts = Counter(entry.body["cid"] for entry in found.entries["fill"])
+    return [
+        f"{cid}: filled in {count} parts, at the open and at the close; a backtest fills once"
+        for cid, count in parts.items()
+        if count > 1
+    ]
 
 
 def _kept(cuts: Iterable[Cut], symbols: tuple[str, ...]) -> dict[np.datetime64, np.ndarray]:
