@@ -159,7 +159,7 @@ def lines(told: Result) -> Iterator[str]:
         yield f"HALTED: {told['halted']}"
     for text in told["unexplained"][:SHOWN]:
         yield f"! {text}"
-    if told["unexplained"] and told["last_trouble"]:
+    if told["unexplained"] and told["last_trouble"] and not told["halted"]:
         yield f"! the last trouble was: {told['last_trouble']}"
     yield "the rehearsal agrees with the backtest" if told["agrees"] else "THEY DO NOT AGREE"
 
@@ -167,7 +167,7 @@ def lines(told: Result) -> Iterator[str]:
 def _largest(row: Result) -> str:
     if not row["differ"]:
         return "equal"
-    return f"{row['largest']:.3g}, first on {row['session']}"
+    return f"{row['largest']:.3g}" + (f", first on {row['session']}" if row["session"] else "")
 
 
 def _explained(told: Result) -> Iterator[str]:
