@@ -123,6 +123,8 @@ def _require_own_orders(room: Room, state: State) -> None:
     assert state.opened is not None
     if state.decided is not None:
         since = time.closing(state.decided, CALENDAR)
+        if state.rebased is not None:  # a person has looked at those before it
+            since = max(since, state.rebased)
         recent = room.gateway.orders_since(since)
         mine = label_of(room, state.opened["account"])
         unknown = [

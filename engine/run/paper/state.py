@@ -5,7 +5,7 @@ last process stood; replaying the whole file gives the same state as going on fr
 """
 
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ class State:
     sent: bool = True
     closed: date | None = None
     skipped: date | None = None
+    rebased: datetime | None = None  # when a person last took the venue's books for ours
     forgiven: date | None = None  # the session whose loss a person has looked at
     last_bars: date | None = None
     book: Book | None = None
@@ -95,6 +96,7 @@ class State:
             self.checkpoint, self.fresh_memory = entry.body["checkpoint"], True
         if entry.body.get("book"):  # re-based on what the venue holds
             self.book = book_from(entry.body["book"])
+            self.rebased = datetime.fromisoformat(entry.body["at"])
             for line in self.lines.values():
                 line.booked = len(line.fills)
         if entry.body.get("peak"):
