@@ -48,6 +48,7 @@ class Scenario:
     rules: tuple[Rule, ...] = ()
     arrange: Arrange | None = None
     read_timeout_s: float | None = None
+    back: datetime | None = None  # nobody starts a dead runner before
     paper: dict[str, Any] = field(default_factory=dict)
 
 
@@ -175,7 +176,9 @@ def run_trial(
     )
     with serve(exchange, faults) as server:
         job.url = server.url
-        ends, died_at = _live(runner, job, kills, faults)
+        ends, died_at = _live(
+            runner, job, kills, faults, lambda: clock.set(scenario.back or clock.now())
+        )
         books = exchange.dump()
     return Trial(
         scenario, folder, ends, died_at, faults.sent, list(faults.log), books,
@@ -184,7 +187,11 @@ def run_trial(
 
 
 def _live(
-    runner: Runner, job: Job, kills: Sequence[Kill], faults: "_Watched"
+    runner: Runner,
+    job: Job,
+    kills: Sequence[Kill],
+    faults: "_Watched",
+    on_death: Callable[[], object],
 ) -> tuple[list[End], list[str]]:
     waiting, ends, died_at = list(kills), [], []
     for _ in range(LIVES):
@@ -195,6 +202,7 @@ def _live(
         if ends[-1].signal != signal.SIGKILL:
             break
         died_at.append(str(point))
+        on_death()
     return ends, died_at
 
 
