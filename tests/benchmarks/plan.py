@@ -18,16 +18,12 @@ TWIN = ", no memory"
 
 @dataclass(frozen=True)
 class Gate:
-    """What a learner's mean over seeds must be; without `source` the number is a frozen guess.
-
-    `binding`: falling short fails the battery, otherwise it is reported.
-    """
+    """What a learner's mean over seeds must be; without a `source` it is a guess, and binds nothing."""
 
     learner: str
     side: Literal[">=", "<="]
     value: float
     source: str = ""
-    binding: bool = True
 
 
 @dataclass(frozen=True)

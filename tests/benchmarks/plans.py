@@ -243,7 +243,7 @@ PLANS = (
         ),
         23.2,
         500.0,
-        (Gate("A2C", ">=", 400.0, binding=False), Gate("A2C" + TWIN, "<=", 100.0, LINEAR)),
+        (Gate("A2C", ">=", 400.0), Gate("A2C" + TWIN, "<=", 100.0, LINEAR)),
         scale=0.1,
         unit=(0.5, 0.05),
     ),

@@ -85,7 +85,7 @@ def test_an_unknown_task_is_refused():
 
 
 def test_a_gate_is_met_missed_reported_or_waits_for_its_seeds():
-    high, low = Gate("PPO", ">=", 475.0, "x"), Gate("PPO", "<=", 100.0, "x", binding=False)
+    high, low = Gate("PPO", ">=", 475.0, "x"), Gate("PPO", "<=", 100.0)
     assert judged(high, np.array([500.0, 450.0]), 2) == "pass"
     assert judged(high, np.array([500.0, 449.0]), 2) == "short"
     assert judged(high, np.array([500.0]), 2) == "1 of 2 seeds"

@@ -47,13 +47,13 @@ def lower_bound(ours: np.ndarray, theirs: np.ndarray, seed: int = 0) -> float:
 
 
 def judged(gate: Gate, scores: np.ndarray, seeds: int) -> str:
-    """Return pass or short, with brackets where nothing hangs on it; how many seeds while too few."""
+    """Return pass or short, reported where the gate is a guess; how many seeds while too few."""
     if len(scores) < seeds:
         return f"{len(scores)} of {seeds} seeds"
     above = float(np.round(scores.mean(), 6)) >= gate.value
     met = above if gate.side == ">=" else scores.mean() <= gate.value
     word = "pass" if met else "short"
-    return word if gate.binding else f"reported ({word})"
+    return word if gate.source else f"reported ({word})"
 
 
 def table(results: list[Result], plans: tuple[Plan, ...], seeds: int) -> str:
@@ -75,7 +75,7 @@ def _keys(plan: Plan, scores: dict[tuple[str, str], list[Result]]) -> list[tuple
 
 def _line(plan: Plan, task: str, learner: str, rows: list[Result], seeds: int) -> tuple[str, ...]:
     found = np.array([row.score for row in rows])
-    digits = 2 if plan.best <= 1.0 else 1
+    digits = 2 if plan.best - plan.worst <= 1.0 else 1
     gates = [gate for gate in plan.gates if gate.learner == learner]
     return (
         task,
