@@ -21,6 +21,7 @@ from engine.settings_agent import MemoryRule, NetworkSettings, window_of
 from engine.settings_paper import ExchangeSettings, PaperSettings
 from engine.settings_reward import RewardSettings
 from engine.settings_training import TrainSettings
+from engine.settings_walkforward import WalkForwardSettings
 from engine.sources import DataSettings
 from engine.venue import VenueSettings
 
@@ -128,6 +129,9 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         "run", pattern=r"^[A-Za-z0-9_.-]+$", description="first part of the run folder"
     )
     runs_dir: str = Field("runs", description="where run folders are written")
+    trials_path: str = Field(
+        "", description="ledger of every training and evaluation; empty = trials.sqlite in runs_dir"
+    )
     data: DataSettings = DataSettings()
     split: SplitSettings = SplitSettings()
     observation: ObservationSettings = ObservationSettings()
@@ -138,8 +142,14 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     venue: VenueSettings = VenueSettings()
     backtest: BacktestSettings = BacktestSettings()
     train: TrainSettings = TrainSettings()
+    walkforward: WalkForwardSettings = WalkForwardSettings()
     paper: PaperSettings = PaperSettings()
     exchange: ExchangeSettings = ExchangeSettings()
+
+    @property
+    def ledger(self) -> Path:
+        """Return where the trial ledger is."""
+        return Path(self.trials_path or Path(self.runs_dir) / "trials.sqlite")
 
     @model_validator(mode="after")
     def _levels_respect_shorts(self) -> "Settings":
