@@ -8,6 +8,7 @@ Sharpe ratio and track record: Bailey and Lopez de Prado (2012); the rest as eac
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from math import ceil
 from typing import Any, Literal
 
 import numpy as np
@@ -109,8 +110,8 @@ CATALOGUE: tuple[Metric, ...] = (
         lambda c: probabilistic_sharpe(Moments.of(c.returns))),
     Metric("track_record", "Bars needed", RISK, "bars",
         "Minimum track record: bars after which a Sharpe ratio like this one would differ from "
-        "zero at 95 %. More than the bars tested means: too short to tell.",
-        lambda c: track_record_needed(Moments.of(c.returns))),
+        "zero at 95 %, rounded up. More than the bars tested means: too short to tell.",
+        lambda c: ceil(track_record_needed(Moments.of(c.returns)))),
     Metric("sortino", "Sortino ratio", RISK, "ratio",
         "Mean return per bar above the risk-free rate / downside deviation, x sqrt(252).",
         lambda c: m.sortino(c.returns, c.rules.periods, c.rules.risk_free)),

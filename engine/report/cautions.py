@@ -5,6 +5,7 @@ Some come with the run (summary.json), the rest are found here in what the run l
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
@@ -120,7 +121,7 @@ def _proves(run: Run) -> Iterator[Caution]:
         yield Caution("The Sharpe ratio is not above zero: there is no sign of skill to be tested.")
     elif needed is not None and needed > bars:
         yield Caution(
-            f"{bars:,} bars are too few: a Sharpe ratio this small needs {needed:,.0f} bars "
+            f"{bars:,} bars are too few: a Sharpe ratio this small needs {ceil(needed):,} bars "
             "before luck can be ruled out at 95 %, even if it were the only one tried."
         )
     if run.summary.get("seed") is not None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.account import Conventions
-from engine.metrics import BY_KEY
 from engine.files import atomic
-from engine.report import sections
+from engine.metrics import BY_KEY
+from engine.report import proof, sections
 from engine.report.cautions import cautions
 from engine.report.charts import chart_data, role_of
 from engine.report.folder import Run, RunFolder
@@ -75,6 +75,9 @@ def _content(run: Run) -> dict[str, Any]:
         "all_rows": sections.metric_rows(run),
         "conventions": asdict(Conventions()) | run.metrics.get("conventions", {}),
         "benchmark": plain_name(run.metrics.get("conventions", {}).get("benchmark", "")),
+        "proof": proof.rows(run),
+        "gates": proof.gates(run),
+        "edge": proof.short(run),
         "monthly": sections.monthly(run),
         "drawdowns": sections.drawdown_rows(run),
         "costs": sections.cost_rows(run),
@@ -123,8 +126,7 @@ def _verdict(run: Run, accounts: Mapping[str, Mapping[str, Any]]) -> str:
     if theirs is not None:
         name = plain_name(conventions["benchmark"]).lower()
         text += f", {name} {percent(theirs)}, over the same bars and at the same costs"
-    # The word edge needs counted trials, many seeds and a memoryless twin; one backtest has none.
-    return text + ". One backtest is no evidence of an edge."
+    return f"{text}. {proof.verdict(run)}"
 
 
 def _cards(run: Run, accounts: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:

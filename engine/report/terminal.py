@@ -7,6 +7,7 @@ from engine.metrics import BY_KEY
 from engine.report.cautions import cautions
 from engine.report.folder import Run, RunFolder
 from engine.report.formats import plain_name, shown
+from engine.report.proof import foot
 from engine.report.sections import accounts
 
 if TYPE_CHECKING:
@@ -35,11 +36,13 @@ def print_run(folder: Path, console: "Console | None" = None) -> None:
     from rich.text import Text
 
     run, page = RunFolder(folder).read(), folder / "report.html"
-    console = console or _console()
+    console = console or terminal()
     days = run.equity["session"]
     title = run.summary.get("title") or run.summary.get("name") or run.path.name
     console.print(Text(f"{title}, {days[0]} to {days[-1]}", style="bold"))
     console.print(metric_table(run))
+    for line in foot(run):
+        console.print(Text(line))
     for caution in cautions(run):
         style = "bold red" if caution.grave else "yellow"
         console.print(Text.assemble(("! ", style), caution.text))
@@ -49,7 +52,8 @@ def print_run(folder: Path, console: "Console | None" = None) -> None:
         console.print(Text(f"Report: {page}"), soft_wrap=True)
 
 
-def _console() -> "Console":
+def terminal() -> "Console":
+    """Return where tables are printed."""
     # Into a file or a pipe the width is ours; on a terminal it is the terminal's.
     from rich.console import Console
 

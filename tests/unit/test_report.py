@@ -109,12 +109,30 @@ def test_every_metric_on_the_page_has_its_definition(page):
     assert "sqrt(252)" in page
 
 
+def test_page_says_what_the_result_proves_and_what_was_tried(page):
+    words = re.sub(r"<[^>]+>|\s+", " ", page)
+    proof = words[words.index("What it proves") : words.index("Equity, drawdown, exposure")]
+    for part in (
+        "No evidence of an edge.",
+        "Deflated Sharpe ratio 0.",
+        "after 15 trials, 0.95 needed",
+        "not known Memoryless twin not run",
+        "15, effective 13.5",
+        "In 4 trainings and evaluations.",
+        "a value below 0.5 proves nothing. 12 checkpoints, 2008-01-02 to 2009-08-05, 16 blocks.",
+        "Autocorrelation, lag 1",
+    ):
+        assert part in re.sub(r" +", " ", proof), part
+    assert words.index("No evidence of an edge: deflated") < words.index("Read this first")
+
+
 def test_curves_alone_make_a_page(tmp_path):
     equity = {"session": DAYS, "agent": [100.0, 101.0, 99.0, 100.0]}
     RunFolder(tmp_path).write(equity=equity)
     text = write_page(tmp_path).read_text(encoding="utf-8")
     assert "not complete, missing" in text
     assert tmp_path.name in text
+    assert "What it proves" not in text
 
 
 def test_page_of_four_symbols_and_three_years_stays_under_600_kilobytes(page):
@@ -157,6 +175,13 @@ def test_terminal_table_fits_a_hundred_columns_and_shows_every_account(folder, p
         assert any(line.strip().startswith(name) for line in table)
     assert any("n/a" in line for line in table)
     assert f"Report: {folder / 'report.html'}" in lines
+
+
+def test_terminal_says_beneath_the_table_what_it_proves(folder):
+    text = " ".join(printed(folder).split())
+    assert "(DSR), 15 trials, effective 13.5; probability of overfitting 0." in text
+    assert "No evidence of an edge: deflated Sharpe ratio 0." in text
+    assert "memoryless twin not run." in text
 
 
 def test_terminal_prints_markup_in_names_as_text(tmp_path):

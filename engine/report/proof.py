@@ -1,0 +1,142 @@
+"""What a run proves, in words: the evidence of `summary.json` for the page and for the terminal.
+
+A run without it (of an older version, or with too little to measure) proves nothing and says so.
+"""
+
+from typing import Any
+
+from engine.report.folder import Run
+from engine.report.formats import NOT_AVAILABLE, percent
+
+UNPROVEN = "One backtest is no evidence of an edge."
+NAMES = {
+    "sharpe": "Sharpe ratio per bar",
+    "autocorrelation": "Autocorrelation, lag 1",
+    "psr": "Probabilistic Sharpe ratio",
+    "track_record": "Minimum track record",
+    "trials": "Trials counted",
+    "luck": "Luck alone",
+    "dsr": "Deflated Sharpe ratio",
+    "pbo": "Probability of overfitting",
+    "twin": "Memoryless twin",
+}
+MEANING = {
+    "sharpe": "Not per year; every test here uses it.",
+    "autocorrelation": "Of each return with the one before. The tests take returns for close to "
+    "independent: far from zero, they promise too much.",
+    "psr": "Chance that the true Sharpe ratio is above zero, were this the only series ever tried.",
+    "track_record": "Bars needed before luck is ruled out at 95 %, were it the only series.",
+    "trials": "Every score seen on this data: each seed, setting, window and checkpoint, failed and "
+    "abandoned ones too. The effective number counts correlated trials less; the larger is used.",
+    "luck": "Sharpe ratio per bar that the best of so many trials without any skill would show.",
+    "dsr": "Chance that the true Sharpe ratio is above what luck alone gives.",
+    "pbo": "How often the checkpoint that was best on one half of the validation bars was no better "
+    "than most on the other half. Noise alone gives anything from 0.2 to 0.8: a value below 0.5 "
+    "proves nothing.",
+    "twin": "The same network, its memory reset before every bar: only against it can memory be "
+    "said to help.",
+}
+
+
+def verdict(run: Run) -> str:
+    """Return the one sentence on whether there is an edge, with every gate that was not passed."""
+    found = run.summary.get("evidence")
+    if not found:
+        return UNPROVEN
+    lacking = [gate for gate in found["gates"] if not gate["passed"]]
+    why = "; ".join(f"{_lower(gate['name'])} {gate['text']}" for gate in lacking)
+    return f"{short(run)}{': ' if why else ''}{why}."
+
+
+def short(run: Run) -> str:
+    """Return whether there is an edge, without the reasons and without a period."""
+    told = str((run.summary.get("evidence") or {}).get("verdict", ""))
+    return told[:1].upper() + told[1:]
+
+
+def rows(run: Run) -> list[dict[str, str]]:
+    """Return one row per number: name, value, what it means, why it is n/a; none without evidence."""
+    found = run.summary.get("evidence")
+    if not found:
+        return []
+    tried = found["trials"] or {}
+    values = {
+        "sharpe": _number(found, "sharpe", "{:.4f}"),
+        "autocorrelation": _number(found, "autocorrelation", "{:.2f}"),
+        "psr": _percent(found, "psr"),
+        "track_record": _number(found, "track_record", "{:,.0f} bars"),
+        "trials": _trials(tried).replace(" trials", ""),
+        "luck": _number(found, "luck", "{:.4f}"),
+        "dsr": _percent(found, "dsr"),
+        "pbo": _number(found, "pbo", "{:.2f}"),
+        "twin": str(found["twin"] or "not run"),
+    }
+    more = {
+        "track_record": f"{found['bars']:,} were tested.",
+        "trials": _counted(tried),
+        "luck": f"From the spread of {tried.get('measured', 0):,} Sharpe ratios.",
+        "pbo": _chosen(found, tried),
+    }
+    return [
+        {
+            "name": NAMES[key],
+            "value": value,
+            "text": f"{MEANING[key]} {more.get(key, '')}".strip(),
+            "reason": found["reasons"].get(key, ""),
+        }
+        for key, value in values.items()
+    ]
+
+
+def gates(run: Run) -> list[dict[str, Any]]:
+    """Return the gates of the word edge: name, passed (None = not known), text."""
+    return list((run.summary.get("evidence") or {}).get("gates", []))
+
+
+def foot(run: Run) -> list[str]:
+    """Return the lines beneath the terminal's table."""
+    found = run.summary.get("evidence")
+    if not found:
+        return []
+    tried = found["trials"] or {}
+    parts = [
+        f"Sharpe ratio {_number(found, 'sharpe', '{:.3f}')} a bar, "
+        f"autocorrelation {_number(found, 'autocorrelation', '{:.2f}')}",
+        f"above zero with {_percent(found, 'psr')} (PSR)",
+        f"{_number(found, 'track_record', '{:,.0f}')} bars needed, {found['bars']:,} tested",
+        f"deflated {_percent(found, 'dsr')} (DSR), {_trials(tried)}",
+        f"probability of overfitting {_number(found, 'pbo', '{:.2f}')}",
+    ]
+    return ["; ".join(parts) + ".", verdict(run)]
+
+
+def _trials(tried: dict[str, Any]) -> str:
+    if not tried:
+        return f"{NOT_AVAILABLE} trials"
+    return f"{tried['counted']:,} trials, effective {tried['effective']:,.1f}"
+
+
+def _counted(tried: dict[str, Any]) -> str:
+    if not tried:
+        return ""
+    lost = f"; {tried['lost']:,} return series are gone or were changed" if tried["lost"] else ""
+    return f"In {tried['rows']:,} trainings and evaluations{lost}."
+
+
+def _chosen(found: dict[str, Any], tried: dict[str, Any]) -> str:
+    if found["pbo"] is None:
+        return ""
+    span = " to ".join(tried["span"])
+    return f"{tried['chosen_among']:,} checkpoints, {span}, {found['blocks']} blocks."
+
+
+def _number(found: dict[str, Any], key: str, form: str) -> str:
+    return NOT_AVAILABLE if found[key] is None else form.format(found[key] + 0.0)
+
+
+def _percent(found: dict[str, Any], key: str) -> str:
+    return NOT_AVAILABLE if found[key] is None else percent(found[key])
+
+
+def _lower(name: str) -> str:
+    return name[:1].lower() + name[1:]
