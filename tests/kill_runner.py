@@ -4,6 +4,7 @@
 of JSON each; it answers how the child ended. A job is a `Job` as a dict. No torch is loaded here.
 """
 
+import gc
 import hashlib
 import json
 import os
@@ -206,6 +207,7 @@ def _child(job: Job) -> None:
 def main() -> None:
     """Serve jobs until standard input ends."""
     _preload()
+    gc.disable()  # children are short-lived; a collection would only copy the pages they share
     for line in sys.stdin:
         job = Job(**json.loads(line))
         _policy(Path(job.checkpoint))

@@ -14,6 +14,7 @@ from tests.kill_points import POINTS, POSTED, UNWRITTEN
 from tests.kill_trials import Scenario, Trial, scenario_of
 
 PARTIAL = "after a partial B7"
+pytestmark = pytest.mark.slow
 
 
 class Deaths:
