@@ -98,6 +98,11 @@ def furnish(settings: Settings, keys: Keys, clock: Clock) -> Room:
         raise SettingsError(
             f'data.calendar: paper trading follows "{CALENDAR}", found "{settings.data.calendar}"'
         )
+    if settings.venue.pay_dividends:
+        raise SettingsError(
+            "venue.pay_dividends: a paper account pays no dividends, found true; set it to false, or "
+            "our books and the venue's part on the first ex-date"
+        )
     info = checkpoint.read(Path(paper.checkpoint))
     require_feed(info.trained_on, source_name(paper.feed), paper.allow_feed)
     folder = Path(paper.state_dir)
