@@ -22,17 +22,21 @@ from engine.run.log import log_to
 from engine.run.notify import addresses, notifier
 from engine.run.paper.cycle import load, run_cycle
 from engine.run.paper.lock import held
-from engine.run.paper.opening import venue_book
+from engine.run.paper.opening import rebased_book
 from engine.run.paper.preflight import preflight
 from engine.run.paper.reconcile import differences
 from engine.run.paper.result import CycleResult
-from engine.run.paper.room import CALENDAR, JOURNAL, LOCK, Room, furnish
-from engine.run.paper.state import book_body
+from engine.run.paper.room import CALENDAR, JOURNAL, KILL, LOCK, Room, furnish
+from engine.run.paper.state import State, book_body
 from engine.settings import Settings
 
 Result = dict[str, Any]
 HEALTH, RUNNER = "health.json", "runner.lock"
 FAILED = ("retry", "halted")
+ELSEWHERE = (
+    "a runner that was started in another folder goes on; repeat the command in that folder, or "
+    "name its paper.state_dir"
+)
 _log = logging.getLogger("barwise.paper")
 
 
@@ -83,17 +87,21 @@ def run_forever(settings: Settings) -> Result:
 
 def halt(settings: Settings, reason: str, cancel: bool, as_json: bool) -> Result:
     """Switch every further order off, at once, even while a look is at work."""
-    folder = Path(settings.paper.state_dir)
+    folder = Path(settings.paper.state_dir).resolve()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    room, _ = _open(settings) if cancel else (None, None)
-    kill = folder / "KILL"
-    kill.write_text(reason + "\n", encoding="utf-8")
-    canceled = _cancel_all(room) if room else []
+    kill = folder / KILL
+    kill.write_text(reason + "\n", encoding="utf-8")  # before anything that may fail
+    told: Result = {"halted": True, "kill_file": str(kill)}
     if not as_json:
         echo(f"PAPER halted: {kill} stops every order until `barwise paper resume`")
-        for order_id in canceled:
+    if not (folder / JOURNAL).exists():
+        told |= {"warning": f"no account is kept in {folder} yet: {ELSEWHERE}", "exit_code": 1}
+        say(told["warning"])
+    told["canceled"] = _cancel_all(_open(settings)[0]) if cancel else []
+    if not as_json:
+        for order_id in told["canceled"]:
             echo(f"  asked the venue to cancel {order_id}")
-    return {"halted": True, "kill_file": str(kill), "canceled": canceled}
+    return told
 
 
 def resume(
@@ -103,16 +111,18 @@ def resume(
     room, _ = _open(settings)
     with held(room.folder / LOCK), Journal(room.folder / JOURNAL) as journal:
         state = load(room, journal)
-        room.kill_file.unlink(missing_ok=True)
         body: Result = {"reason": reason, "before": state.halted}
         if rebase:
-            book = venue_book(room, preflight(room, state))
+            account = preflight(room, state)
+            _desk(room, journal, state).poll()  # what has filled since belongs to the new books
+            book = rebased_book(room, state, account)
             body |= {"book": book_body(book), "peak": float(book.equity()[0])}
         if new_checkpoint:
             body["checkpoint"] = digest_of(room.policy().info)
         session = time.last_closed(room.clock.now(), CALENDAR)
         journal.append("resumed", str(session), body | {"at": room.clock.now().isoformat()})
         journal.commit()
+        room.kill_file.unlink(missing_ok=True)
     if not as_json:
         echo(f"PAPER resumed: {reason}" + ("; books as the venue has them" if rebase else ""))
     return {"resumed": True, **{k: v for k, v in body.items() if k != "book"}}
@@ -125,13 +135,17 @@ def reconcile(settings: Settings, as_json: bool) -> Result:
         state = load(room, journal)
         if state.opened is None:
             raise UsageError(f"{room.folder}: no account has been opened here; run it once first")
-        notes = Notes(journal, room.clock, state.take)
-        Desk(room.gateway, notes, room.clock, state.lines, calendar=CALENDAR).poll()
+        _desk(room, journal, state).poll()
         found = differences(room, state, room.gateway.account())
     if not as_json:
         for line in found or ["our books and the venue's agree"]:
             echo(f"PAPER {line}")
     return {"differences": found, "exit_code": 1 if found else 0}
+
+
+def _desk(room: Room, journal: Journal, state: State) -> Desk:
+    notes = Notes(journal, room.clock, state.take)
+    return Desk(room.gateway, notes, room.clock, state.lines, calendar=CALENDAR)
 
 
 def _open(settings: Settings) -> tuple[Room, Keys]:

@@ -30,6 +30,7 @@ class Look:
 
     def work(self) -> CycleResult:
         """Do what is due. Raises: VenueUnavailable to try again; TradingError to halt."""
+        require_no_kill(self.room)
         self.account = preflight(self.room, self.state)
         if self.state.opened is None:
             open_account(self.room, self.notes, self.account)
@@ -39,7 +40,7 @@ class Look:
         self._close()
         if self.state.number != before:  # a fill has moved the account
             self.account = self.room.gateway.account()
-        reconcile(self.room, self.state, self.account)
+        reconcile(self.room, self.state, self.account, self.desk.poll)
         return self._due()
 
     def _due(self) -> CycleResult:

@@ -2,14 +2,17 @@
 
 from importlib import metadata
 
+import numpy as np
+
 from brokers.alpaca.notes import Notes
 from brokers.alpaca.records import Account
 from engine import VERSION, checkpoint
+from engine import clock as time
 from engine.book import Book
 from engine.errors import UsageError
-from engine.run.paper.reconcile import require_ours
-from engine.run.paper.room import Room
-from engine.run.paper.state import book_body
+from engine.run.paper.reconcile import require_ours, splits_since_decision
+from engine.run.paper.room import CALENDAR, Room
+from engine.run.paper.state import State, book_body
 
 LIBRARIES = ("alpaca-py", "backtrader", "numpy", "onnxruntime")
 
@@ -54,5 +57,19 @@ def venue_book(room: Room, account: Account) -> Book:
         if symbol in positions:
             position = positions[symbol]
             book.qty[0, n], book.basis[0, n] = position.qty, position.entry_price
-            book.mark[0, n], book.since[0, n] = position.price, 0
+            priced = np.isfinite(position.price)  # nobody may have traded it today
+            book.mark[0, n] = position.price if priced else position.entry_price
+            book.since[0, n] = 0
+    return book
+
+
+def rebased_book(room: Room, state: State, account: Account) -> Book:
+    """Return what the venue holds, in shares of the last decision's session.
+
+    The splits since are taken out, because whoever reads the book puts them in again.
+    Raises: as `venue_book`.
+    """
+    book = venue_book(room, account)
+    split = splits_since_decision(room, state, time.last_opened(room.clock.now(), CALENDAR))
+    book.qty, book.basis, book.mark = book.qty / split, book.basis * split, book.mark * split
     return book

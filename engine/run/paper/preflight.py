@@ -24,7 +24,6 @@ def preflight(room: Room, state: State) -> Account:
 
     Raises: TradingHalted for anything that a person has to look at; VenueUnavailable.
     """
-    require_no_kill(room)
     free = shutil.disk_usage(room.folder).free
     if free < FREE_BYTES:
         raise TradingHalted(
@@ -33,6 +32,7 @@ def preflight(room: Room, state: State) -> Account:
         )
     account = room.gateway.account()
     _require_account(account, state)
+    _require_symbols(room, state)
     before = room.clock.now()
     venue = room.gateway.market_clock()
     _require_time(venue, before, room.clock.now())
@@ -82,6 +82,16 @@ def _require_account(account: Account, state: State) -> None:
         raise TradingHalted(
             f"expected account {state.opened['account']}, found {account.id}; a paper account that "
             "was reset is a new one: start with a new paper.state_dir"
+        )
+
+
+def _require_symbols(room: Room, state: State) -> None:
+    # Books and memory are kept by place: another order of the symbols would mix them up.
+    if state.opened is not None and tuple(state.opened["symbols"]) != room.symbols:
+        raise TradingHalted(
+            f"data.symbols: expected those of this account, {', '.join(state.opened['symbols'])}, "
+            f"in this order, found {', '.join(room.symbols)}; put them back, then resume, or start "
+            "another account with a new paper.state_dir"
         )
 
 

@@ -3,6 +3,7 @@
 A failed read is unknown, never flat; a difference is shown and stops everything, never mended.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import numpy as np
@@ -20,7 +21,7 @@ from engine.run.paper.room import CALENDAR, Room
 from engine.run.paper.state import State
 
 SHARES, CENTS = 1e-6, 0.01
-AGAIN = 2.0  # seconds before a difference is believed
+AGAIN_S = (2.0, 5.0)  # waits before a difference is believed: a position may follow its fill late
 
 
 def label_of(room: Room, account_id: str) -> str:
@@ -36,7 +37,7 @@ def expected_book(room: Room, state: State, through: np.datetime64) -> Book:
     """
     assert state.book is not None
     book = state.book.copy()
-    split = _splits(room, state, through)
+    split = splits_since_decision(room, state, through)
     if (split != 1.0).any():
         apply_split(book, Orders.none(1, len(room.symbols)), split)
     for line, fill in fills_of(state.lines.values()):
@@ -45,18 +46,21 @@ def expected_book(room: Room, state: State, through: np.datetime64) -> Book:
     return book
 
 
-def reconcile(room: Room, state: State, account: Account) -> None:
-    """Compare shares, cash and orders with the venue.
+def reconcile(room: Room, state: State, account: Account, follow: Callable[[], None]) -> None:
+    """Compare shares, cash and orders with the venue; `follow` asks for new fills of our orders.
 
     Raises: TradingHalted with every difference; VenueUnavailable where the answer cannot be true.
     """
     _require_own_orders(room, state)
-    for _ in range(2):  # a fill between two of our questions is no difference
-        found = differences(room, state, account)
+    found = differences(room, state, account)
+    for wait in AGAIN_S:  # a fill between two of our questions is no difference
         if not found:
             return
-        room.clock.sleep(AGAIN)
-        account = room.gateway.account()
+        room.clock.sleep(wait)
+        follow()
+        found = differences(room, state, room.gateway.account())
+    if not found:
+        return
     raise TradingHalted(
         "our books and the venue's differ: "
         + "; ".join(found)
@@ -97,10 +101,12 @@ def _compare(
     account: Account,
 ) -> list[str]:
     expected = expected_book(room, state, through)
-    if expected.qty.any() and not positions:
+    invested = abs(account.equity - account.cash) > CENTS
+    if expected.qty.any() and not positions and invested:
         raise VenueUnavailable(
-            "expected positions, the venue answered with an empty list; it is unknown what is held "
-            "and nothing is sent until the answer agrees"
+            "expected positions, as the account's equity is not its cash alone, the venue answered "
+            "with an empty list; it is unknown what is held and nothing is sent until they agree: "
+            "look at the venue's dashboard if this goes on"
         )
     require_ours(room, positions)
     found = []
@@ -110,8 +116,7 @@ def _compare(
         if abs(ours - theirs) > SHARES:
             found.append(f"{symbol}: ours {ours:g} shares, the venue's {theirs:g}")
     cash = float(expected.cash[0] + expected.fees[0])  # modelled costs are booked with us alone
-    fills = sum(len(line.fills) for line in state.lines.values())
-    if abs(cash - account.cash) > CENTS * (1 + fills) + 1e-9 * abs(cash):
+    if abs(cash - account.cash) > CENTS * (1 + state.fills) + 1e-9 * abs(cash):
         found.append(
             f"cash: ours {cash:,.2f} before modelled costs, the venue's {account.cash:,.2f}"
         )
@@ -146,8 +151,11 @@ def _require_own_orders(room: Room, state: State) -> None:
         )
 
 
-def _splits(room: Room, state: State, through: np.datetime64) -> np.ndarray:
-    # Of sessions after the one the book was last marked in; their bars are not known yet.
+def splits_since_decision(room: Room, state: State, through: np.datetime64) -> np.ndarray:
+    """Return new shares for old of the sessions after the last decision, up to `through`.
+
+    Shapes: (1, N). Their bars may not be known yet.
+    """
     split = np.ones((1, len(room.symbols)))
     if state.decided is None or through <= np.datetime64(state.decided):
         return split

@@ -40,6 +40,7 @@ class State:
     last_bars: date | None = None
     book: Book | None = None
     peak: float = 0.0
+    fills: int = 0  # since the cash was last the venue's own: each may round a cent differently
     runner: dict[str, Any] | None = None  # who began a look and has not ended it
     lines: dict[str, Line] = field(default_factory=dict)
 
@@ -49,6 +50,7 @@ class State:
         if entry.kind in KINDS:
             apply(self.lines, entry)
             self.sent |= entry.kind == "intent"
+            self.fills += entry.kind == "fill"
         elif (step := getattr(self, f"_on_{entry.kind}", None)) is not None:
             step(entry)
 
@@ -97,6 +99,7 @@ class State:
         if entry.body.get("book"):  # re-based on what the venue holds
             self.book = book_from(entry.body["book"])
             self.rebased = datetime.fromisoformat(entry.body["at"])
+            self.fills = 0
             for line in self.lines.values():
                 line.booked = len(line.fills)
         if entry.body.get("peak"):

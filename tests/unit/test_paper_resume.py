@@ -1,0 +1,143 @@
+"""What a person does to a paper account, and what the account lives through: real HTTP, few bars."""
+
+import os
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from brokers.alpaca.keys import KEY_ID, SECRET
+from engine.bars import Bars
+from engine.errors import UsageError, VenueUnavailable
+from engine.run.paper import commands
+from tests.fault_account import account, few_bars
+from tests.paper_account import START, sample_bars, save_checkpoint
+
+SECOND = date(2010, 1, 5)
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_checkpoint(tmp_path_factory.mktemp("agent") / "checkpoint", sample_bars())
+
+
+def split_bars(symbol: str, ratio: float, on: date) -> Bars:
+    """The same market with one more split, its prices changed with it."""
+    bars = few_bars()
+    n, t = bars.symbols.index(symbol), bars.index_of(on)
+    split, ohlcv = bars.split.copy(), bars.ohlcv.copy()
+    split[t, n] *= ratio
+    ohlcv[t:, n, :4] /= ratio
+    ohlcv[t:, n, 4] *= ratio
+    return replace(bars, split=split, ohlcv=ohlcv)
+
+
+def test_rebase_books_what_filled_while_nobody_looked_once(tmp_path, agent):
+    with account(tmp_path, agent) as acc:
+        acc.decided()
+        commands.halt(acc.settings, "a look by eye", cancel=False, as_json=True)
+        assert acc.look().state == "halted"
+        acc.open_plus(START, 20)  # the orders fill, and nobody has asked
+        acc.resume(rebase=True)
+        found = acc.look()
+        assert found.state == "closed", found
+        assert acc.held_by_journal() == acc.exchange.dump()["qty"]
+
+
+@pytest.mark.parametrize("ratio", [2.0, 0.1])
+def test_rebase_on_the_day_of_a_split_does_not_split_the_new_shares_again(tmp_path, agent, ratio):
+    with account(tmp_path, agent, split_bars("IBM", ratio, SECOND)) as acc:
+        acc.filled()
+        acc.close_plus(START)
+        acc.look()
+        acc.open_plus(SECOND)
+        acc.exchange.external_fill("IBM", 3)
+        assert acc.look().state == "halted"
+        acc.resume(rebase=True)
+        found = acc.look()
+        assert found.state == "closed", found
+        acc.close_plus(SECOND)
+        found = acc.look()
+        assert found.state in ("waiting", "closed"), found
+        equity = acc.entries("decision")[-1].body["equity"]
+        assert equity == pytest.approx(float(acc.exchange.account()["equity"]), rel=1e-6)
+
+
+def test_halt_with_cancel_switches_off_even_where_the_venue_cannot_be_asked(tmp_path, agent):
+    with account(tmp_path, agent) as acc:
+        acc.filled()
+        nobody = {KEY_ID: "", SECRET: ""}
+        with patch.dict(os.environ, nobody), pytest.raises(UsageError):
+            commands.halt(acc.settings, "at once", cancel=True, as_json=True)
+        assert acc.room.kill_file.exists()
+        acc.close_plus(START)
+        assert acc.look().state == "halted"
+
+
+def test_halt_in_a_folder_without_an_account_says_that_no_runner_is_there(tmp_path, agent):
+    with account(tmp_path, agent) as acc:
+        told = commands.halt(acc.settings, "at once", cancel=False, as_json=True)
+        assert told["exit_code"] == 1
+        assert "no account" in told["warning"]
+        acc.room.kill_file.unlink()
+        acc.decided()
+        assert "warning" not in commands.halt(acc.settings, "now", cancel=False, as_json=True)
+
+
+def test_resume_that_fails_leaves_the_kill_switch_on(tmp_path, agent):
+    with account(tmp_path, agent) as acc:
+        acc.filled()
+        commands.halt(acc.settings, "a look by eye", cancel=False, as_json=True)
+        acc.spoil("status", "/v2/positions", times=0, status=404)
+        with pytest.raises(VenueUnavailable):
+            acc.resume(rebase=True)
+        assert acc.room.kill_file.exists()
+
+
+def test_fill_between_the_look_at_orders_and_at_positions_is_no_difference(tmp_path, agent):
+    with account(tmp_path, agent) as acc:
+        acc.decided()
+        acc.open_plus(START, -1)
+        acc.faults.on("GET", "/v2/positions", 1, "before", lambda _: acc.open_plus(START, 1))
+        found = acc.look()
+        assert found.state in ("waiting", "closed"), found.message
+        assert acc.held_by_journal() == acc.exchange.dump()["qty"] != {}
+
+
+@pytest.mark.parametrize(("cents", "state"), [(3, "waiting"), (-3, "waiting"), (40, "halted")])
+def test_cash_may_differ_by_a_cent_for_every_fill_also_once_they_are_booked(
+    tmp_path, agent, cents, state
+):
+    with account(tmp_path, agent) as acc:
+        acc.filled()
+        acc.close_plus(START)
+        acc.look()
+        assert len(acc.entries("fill")) >= 2
+        cash = float(acc.exchange.account()["cash"]) + cents / 100
+        acc.spoil("edit", "/v2/account", times=0, add={"cash": f"{cash:.6f}"})
+        found = acc.look()
+        assert found.state == state, found.message
+
+
+def test_positions_that_are_truly_gone_halt_and_rebase_goes_on(tmp_path, agent):
+    with account(tmp_path, agent) as acc:
+        acc.filled()
+        for symbol, qty in acc.exchange.dump()["qty"].items():
+            acc.exchange.external_fill(symbol, -qty)
+        found = acc.look()
+        assert found.state == "halted", found.message
+        assert "the venue's 0" in found.message
+        acc.resume(rebase=True)
+        assert acc.look().state == "closed"
+
+
+def test_symbols_in_another_order_are_refused_by_name(tmp_path, agent):
+    with account(tmp_path, agent) as acc:
+        acc.filled()
+        acc.room.symbols = acc.room.symbols[::-1]
+        acc.room.seen = None
+        found = acc.look()
+        assert found.state == "halted"
+        assert "data.symbols: expected those of this account, AAPL, GOOG, IBM, MSFT" in found.message
