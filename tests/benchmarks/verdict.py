@@ -83,10 +83,14 @@ def _line(plan: Plan, task: str, learner: str, rows: list[Result], seeds: int) -
         ", ".join(f"{score:.{digits}f}" for score in found),
         f"{found.mean():.{digits}f}",
         ", ".join(f"{g.side} {g.value:g}{'' if g.source else ' (guess)'}" for g in gates),
-        ", ".join(judged(gate, found, seeds) for gate in gates) or "reported",
+        ", ".join(judged(gate, found, seeds) for gate in gates) or _reported(found, seeds),
         _span([row.steps for row in rows]),
         _span([round(row.seconds) for row in rows]),
     )
+
+
+def _reported(found: np.ndarray, seeds: int) -> str:
+    return "reported" if len(found) >= seeds else f"{len(found)} of {seeds} seeds"
 
 
 def _beside(
