@@ -239,7 +239,7 @@ class _Run:
             self.log.back_to(0)
             return
         written = read(last)
-        same = {"sha256": {}, "versions": {}, "update": 0, "validation_score": None}
+        same = {"sha256": {}, "versions": {}, "update": 0, "validation_score": None, "digest": ""}
         if written.model_copy(update=same) != self.info.model_copy(update=same):
             raise CheckpointError(
                 f"{last}: expected a checkpoint of these settings, found one of others; resume "

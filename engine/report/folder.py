@@ -83,9 +83,9 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         for name, content in parts.items():
             if name in JSON_PARTS:
-                self._write_json(name, content)
+                write_json(self.path / f"{name}.json", content)
             elif name in TABLES:
-                self._write_table(name, content)
+                write_table(self.path / f"{name}.csv", content, TABLES[name])
             else:
                 known = ", ".join((*JSON_PARTS, *TABLES))
                 raise DataError(f"run folder {self.path}: no part named {name!r}; known: {known}")
@@ -103,28 +103,6 @@ class RunFolder:
         for name in missing:
             found[name] = {} if name in JSON_PARTS else _empty(name)
         return Run(path=self.path, missing=missing, **found)
-
-    def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        try:
-            text = json.dumps(content, indent=2, allow_nan=False, default=_plain)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{self.path / name}.json: cannot be written: {error}") from error
-        with atomic(self.path / f"{name}.json") as file:
-            file.write(text + "\n")
-
-    def _write_table(self, name: str, content: Columns) -> None:
-        columns = {key: np.asarray(values) for key, values in content.items()}
-        lacking = [key for key in TABLES[name] if key not in columns]
-        lengths = {key: len(values) for key, values in columns.items()}
-        if lacking or len(set(lengths.values())) > 1:
-            raise DataError(
-                f"{self.path / name}.csv: expected columns {', '.join(TABLES[name])} of one "
-                f"length, found lengths {lengths}; missing: {', '.join(lacking) or 'none'}"
-            )
-        with atomic(self.path / f"{name}.csv") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(columns)
-            writer.writerows(zip(*(_cells(values) for values in columns.values()), strict=True))
 
     def _read_json(self, name: str) -> Any:
         path = self.path / f"{name}.json"
@@ -153,6 +131,35 @@ class RunFolder:
                 raise DataError(f"{path}, row {number}: expected {len(header)} cells, found {row}")
         cells = list(zip(*rows[1:], strict=True)) or [()] * len(header)
         return {key: _column(path, key, cells[i]) for i, key in enumerate(header)}
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a mapping as JSON, whole or not at all. Raises: DataError on NaN or a strange type."""
+    try:
+        text = json.dumps(content, indent=2, allow_nan=False, default=_plain)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: cannot be written: {error}") from error
+    with atomic(path) as file:
+        file.write(text + "\n")
+
+
+def write_table(path: Path, content: Columns, needed: Sequence[str] = ()) -> None:
+    """Write columns of one length as CSV; NaN becomes an empty cell.
+
+    Raises: DataError on a column of `needed` that is missing, or columns of unequal length.
+    """
+    columns = {key: np.asarray(values) for key, values in content.items()}
+    lacking = [key for key in needed if key not in columns]
+    lengths = {key: len(values) for key, values in columns.items()}
+    if lacking or len(set(lengths.values())) > 1:
+        raise DataError(
+            f"{path}: expected columns {', '.join(needed) or 'of any name'} of one "
+            f"length, found lengths {lengths}; missing: {', '.join(lacking) or 'none'}"
+        )
+    with atomic(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*(_cells(values) for values in columns.values()), strict=True))
 
 
 def stacked(

@@ -1,6 +1,7 @@
 """What a person sees: results on stdout, everything else on stderr."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -21,6 +22,26 @@ def say(text: str) -> None:
 def echo(text: str) -> None:
     """Write one line of the result to stdout."""
     sys.stdout.write(text + "\n")
+
+
+class TimeLeft:
+    """How long it will take yet, from how fast it went since the first question."""
+
+    def __init__(self) -> None:
+        self._began: tuple[float, int] | None = None
+
+    def of(self, done: int, total: int) -> str:
+        """Return it in words, "" while nothing is known."""
+        now = time.monotonic()
+        if self._began is None:
+            self._began = (now, done)
+        at, since = self._began
+        if done <= since:
+            return ""
+        seconds = (now - at) / (done - since) * (total - done)
+        minutes, rest = divmod(round(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02}:{rest:02} left"
 
 
 @contextmanager

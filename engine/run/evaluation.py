@@ -98,7 +98,7 @@ def _baselines(
             names.append(name)
             show(len(names), name)
 
-        return run_baselines(settings, bars, first, last, _turnover_a_bar(agent), done)
+        return run_baselines(settings, bars, first, last, turnover_a_bar(agent), done)
 
 
 def _dates_known(checkpoint: Path | None, bars: Bars, first: int) -> list[str]:
@@ -123,7 +123,8 @@ def _trader(settings: Settings, bars: Bars, checkpoint: Path | None) -> Trader:
     return Trader(spec, policy, len(bars.symbols))
 
 
-def _turnover_a_bar(record: Recorder) -> float:
+def turnover_a_bar(record: Recorder) -> float:
+    """Return the value traded a bar, fraction of the book."""
     rows = record.arrays()
     traded = np.nansum(np.abs(rows["filled"] * rows["price"]), axis=1)
     return float((traded / rows["equity"]).mean())
@@ -138,14 +139,15 @@ def _summary(settings: Settings, checkpoint: Path | None) -> dict[str, Any]:
         "agent": name,
         "learned": checkpoint is not None,
         "seed": settings.train.seed if checkpoint else None,
-        "costs": _costs_text(costs),
+        "costs": costs_text(costs),
         "fill": f"{FILL_RULES[venue.fill]}; {venue.account} account",
         "warnings": [],
         "checks": [],
     }
 
 
-def _costs_text(costs: Costs) -> str:
+def costs_text(costs: Costs) -> str:
+    """Return costs in words."""
     parts = [f"{costs.rate * 100:g} % of value" if costs.rate else ""]
     parts += [f"${costs.per_share:g} a share" if costs.per_share else ""]
     parts += [f"${costs.per_order:g} an order" if costs.per_order else ""]

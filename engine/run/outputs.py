@@ -30,17 +30,8 @@ def write_run(
     """Write every part of a run folder and return its metrics."""
     sessions = np.array(agent.sessions, dtype="datetime64[D]")[: agent.complete()]
     tested = bars.between(sessions[0], sessions[-1])
-    events = _events(tested)
     fills = fills_of(agent, tested, settings.costs)
-    accounts = {name: _account(rec, tested, settings.costs) for name, rec in baselines.items()}
-    conventions = Conventions(benchmark="buy_and_hold", dividends_paid=settings.venue.pay_dividends)
-    metrics = summarise(
-        sessions,
-        _account(agent, tested, settings.costs),
-        accounts,
-        Events.from_columns(events),
-        conventions,
-    )
+    metrics = metrics_of(settings, bars, agent, baselines)
     rows = agent.arrays()
     folder.write(
         settings=settings.model_dump(mode="json"),
@@ -51,12 +42,27 @@ def write_run(
         exposure=_exposure(sessions, rows, tested.symbols),
         bars=_bars(tested),
         trades={name: getattr(fills, name) for name in _FILL_COLUMNS},
-        events=events,
+        events=_events(tested),
         refusals=_refusals(agent, tested.symbols),
         actions=_actions(agent, tested.symbols),
         summary=dict(summary) | {"settled": settlements(agent, tested.symbols)},
     )
     return metrics
+
+
+def metrics_of(
+    settings: Settings, bars: Bars, agent: Recorder, baselines: Mapping[str, Recorder]
+) -> dict[str, Any]:
+    """Return metrics.json of records over the same bars: every metric of the agent and baselines."""
+    sessions = np.array(agent.sessions, dtype="datetime64[D]")[: agent.complete()]
+    tested = bars.between(sessions[0], sessions[-1])
+    return summarise(
+        sessions,
+        _account(agent, tested, settings.costs),
+        {name: _account(rec, tested, settings.costs) for name, rec in baselines.items()},
+        Events.from_columns(_events(tested)),
+        Conventions(benchmark="buy_and_hold", dividends_paid=settings.venue.pay_dividends),
+    )
 
 
 _FILL_COLUMNS = ("session", "symbol", "qty", "price", "fee", "slippage", "regulatory")

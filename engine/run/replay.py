@@ -3,6 +3,8 @@
 The fast way to score a checkpoint or a baseline; parity with the Backtrader path is a check.
 """
 
+import numpy as np
+
 from engine.bars import Bars
 from engine.observation import market_part
 from engine.run.record import Recorder
@@ -10,16 +12,25 @@ from engine.trader import Trader
 from engine.venue import SimVenue
 
 
-def replay(trader: Trader, venue: SimVenue, bars: Bars, first: int, last: int) -> Recorder:
+def replay(
+    trader: Trader,
+    venue: SimVenue,
+    bars: Bars,
+    first: int,
+    last: int,
+    recorder: Recorder | None = None,
+    rows: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Recorder:
     """Decide on bars `first` to `last` (indices, both inclusive) and record every bar.
 
     Bars before `first` prime windows and memory; features of the whole range are computed at once,
-    which gives the same bits as the live windows.
+    which gives the same bits as the live windows. A venue that has traded and its `recorder` go on:
+    what was ordered on the bar before fills on `first`. `rows`: `features.history(bars)`, if known.
     """
-    features, fresh = trader.spec.features.history(bars)
+    features, fresh = rows or trader.spec.features.history(bars)
     market = market_part(features, trader.spec.scaler)
     trader.burn_in(market[:first, None], fresh[:first, None])
-    recorder = Recorder()
+    recorder = recorder or Recorder()
     watched = recorder.watch(trader, venue)
     for t in range(first, last + 1):
         watched.advance(bars.row(t))

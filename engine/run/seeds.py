@@ -7,26 +7,21 @@ The processes share nothing: what a seed did is read from its folder.
 """
 
 import json
-import multiprocessing
 import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from engine.across_seeds import DRAWS, bootstrap_interval, interquartile_mean
-from engine.errors import TradingError, UsageError
+from engine.errors import UsageError
 from engine.measures import NotComputable
 from engine.report.folder import RunFolder
 from engine.run.console import Progress, progress, say
+from engine.run.executor import Job, Processes
 from engine.run.outputs import versions
-from engine.run.training import TRAINING, require_same, train_run
-from engine.settings import Settings, build
+from engine.run.training import TRAINING, require_same
+from engine.settings import Settings
 
 COVERAGE = (
     "a percentile bootstrap of 95 % covered the truth in 90 % of cases at 5 runs and in 93 to 94 % "
@@ -90,75 +85,16 @@ def table_of(summary: dict[str, Any]) -> list[str]:
 
 
 def _work(settings: Settings, folders: dict[int, Path], resume: bool) -> bool:
-    # At most so many processes at once; returns whether a person stopped them.
     limit = min(settings.train.workers or os.cpu_count() or 1, len(folders))
-    spawn = multiprocessing.get_context("spawn")
-    waiting, running = list(folders), dict[int, BaseProcess]()
-    total = settings.train.updates * len(folders)
+    jobs = [Job(seeded(settings, seed), place) for seed, place in folders.items()]
     say(f"{len(folders)} seeds, {limit} at once")
-    with progress("training", total) as show, _one_thread_each():
-        try:
-            while waiting or running:
-                while waiting and len(running) < limit:
-                    seed = waiting.pop(0)
-                    task = (_tree(settings, seed), str(folders[seed]), resume, os.getpid())
-                    running[seed] = spawn.Process(target=_train_one, args=task)
-                    running[seed].start()
-                wait([process.sentinel for process in running.values()], timeout=1.0)
-                running = {seed: p for seed, p in running.items() if p.is_alive()}
-                _show(folders, show)
-        except KeyboardInterrupt:
-            for process in running.values():
-                process.terminate()
-            for process in running.values():
-                process.join()
-            return True
-    return False
+    with progress("training", settings.train.updates * len(folders)) as show:
+        return Processes(limit).run(jobs, lambda: _show(folders, show), resume)
 
 
-def _train_one(tree: dict[str, Any], folder: str, resume: bool, parent: int) -> None:
-    # In the process of one seed. Ctrl-C reaches the parent, which then says SIGTERM to each child;
-    # a child whose parent is gone stops by itself.
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, stop)
-
-    def show(done: int, text: str) -> None:
-        if os.getppid() != parent:
-            raise KeyboardInterrupt
-
-    place = Path(folder)
-    summary = place / TRAINING / "summary.json"
-    summary.unlink(missing_ok=True)
-    try:
-        known = resume and (place / "settings.json").is_file()
-        train_run(build(tree, folder), place, known, show)
-    except KeyboardInterrupt:
-        return
-    except TradingError as error:
-        RunFolder(place / TRAINING).write(summary={"error": str(error)})
-
-
-def _tree(settings: Settings, seed: int) -> dict[str, Any]:
-    tree = settings.model_dump(mode="json")
-    tree["train"]["seed"] = seed
-    return tree
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    # Children read this when NumPy starts: as many threads as cores in each would only collide.
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
+def seeded(settings: Settings, seed: int) -> Settings:
+    """Return the same settings with another seed."""
+    return settings.model_copy(update={"train": settings.train.model_copy(update={"seed": seed})})
 
 
 def _show(folders: dict[int, Path], show: Progress) -> None:

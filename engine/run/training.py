@@ -1,8 +1,8 @@
 """Training: settings in, a run folder with the best checkpoint out."""
 
 import json
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from engine.checkpoint import TrainedOn
 from engine.errors import CheckpointError, DataError
 from engine.report.folder import RunFolder
 from engine.run.build import bars_of, dates, new_spec
-from engine.run.console import progress, say
+from engine.run.console import TimeLeft, progress, say
 from engine.run.outputs import describe_data, versions
 from engine.run.validation import validator
 from engine.settings import Settings
@@ -59,7 +59,7 @@ def train_run(
         settings=settings.model_dump(mode="json"), versions=versions(), data=describe_data(bars)
     )
     line = _Line(settings.train.updates)
-    with progress("training", settings.train.updates) as bar:
+    with nullcontext(show) if show else progress("training", settings.train.updates) as told:
         done = train(
             _course(settings, bars, spec),
             info,
@@ -67,7 +67,7 @@ def train_run(
             settings.agent.reward,
             folder / TRAINING,
             validator(settings, bars, spec, share),
-            lambda row: (show or bar)(row["update"], line.of(row)),
+            lambda row: told(row["update"], line.of(row)),
             resume,
             say if show is None else lambda text: None,
         )
@@ -109,12 +109,19 @@ def seed_folders(folder: Path) -> list[Path]:
     return sorted(folder.glob("seed-*"), key=lambda path: int(path.name.removeprefix("seed-")))
 
 
-def require_same(settings: Settings, folder: Path) -> None:
+def require_same(
+    settings: Settings,
+    folder: Path,
+    parts: tuple[str, ...] = PARTS,
+    free: Collection[str] | None = None,
+) -> None:
     """Refuse to resume with settings that would make it another training.
 
+    `free`: the keys of [train] that may differ; by default those that only make it longer.
     Raises: CheckpointError naming the first key that differs, or that nothing is there.
     """
-    free = FREE - {"updates"} if settings.train.fades else FREE
+    if free is None:
+        free = FREE - {"updates"} if settings.train.fades else FREE
     path = folder / "settings.json"
     if not path.is_file():
         raise CheckpointError(
@@ -122,7 +129,7 @@ def require_same(settings: Settings, folder: Path) -> None:
             "name the folder that `barwise train` printed"
         )
     old, new = json.loads(path.read_text(encoding="utf-8")), settings.model_dump(mode="json")
-    for part in PARTS:
+    for part in parts:
         for key in sorted(old[part].keys() | new[part].keys()):
             if part == "train" and key in free:
                 continue
@@ -202,7 +209,7 @@ class _Line:
 
     def __init__(self, updates: int) -> None:
         self.updates, self.validated = updates, ""
-        self.began: tuple[float, int] | None = None
+        self.left = TimeLeft()
 
     def of(self, row: dict[str, Any]) -> str:
         """Return one line about one update."""
@@ -212,18 +219,8 @@ class _Line:
         words = [f"stage {row['stage']}"] if "stage" in row else []
         words += [f"{row['steps_per_s']:,.0f} steps/s", f"reward {row['reward']:+.3f}"]
         words += [text.format(row[name]) for name, text in self.SHOWN if name in row]
-        return ", ".join(word for word in (*words, self.validated, self._left(row)) if word)
-
-    def _left(self, row: dict[str, Any]) -> str:
-        now, update = time.monotonic(), row["update"]
-        if self.began is None:
-            self.began = (now, update)
-            return ""
-        at, since = self.began
-        seconds = (now - at) / (update - since) * (self.updates - update)
-        minutes, rest = divmod(round(seconds), 60)
-        hours, minutes = divmod(minutes, 60)
-        return f"{hours}:{minutes:02}:{rest:02} left"
+        left = self.left.of(row["update"], self.updates)
+        return ", ".join(word for word in (*words, self.validated, left) if word)
 
 
 def _require_order(bars: Bars, settings: Settings, train_last: int) -> None:

@@ -1,0 +1,36 @@
+"""`barwise walkforward`: from words to a walk-forward, and what its end means for the shell."""
+
+from pathlib import Path
+from typing import Any
+
+from engine.errors import UsageError
+from engine.run.build import find_settings, run_folder
+from engine.run.console import say
+from engine.run.executor import local
+from engine.run.walkforward import walk_forward
+from engine.run.walkforward_report import print_walk
+
+
+def run_walkforward(
+    config: str | None, overrides: tuple[str, ...], resume: Path | None, as_json: bool
+) -> dict[str, Any]:
+    """Run a walk-forward, or go on with one; print its tables."""
+    if config is None and resume is None:
+        raise UsageError("walkforward: expected a settings file, or --resume RUN; see configs/")
+    settings = find_settings(config or str(Path(str(resume)) / "settings.json"), overrides)
+    with run_folder(settings, resume) as folder:
+        say(f"run folder {folder}")
+        executor = local(settings.train.workers)
+        summary = walk_forward(settings, folder, executor, resume is not None)
+    found = {"run": str(folder), **summary}
+    if summary.get("interrupted"):
+        say(f"stopped; go on with `barwise walkforward --resume {folder}`")
+        return found | {"exit_code": 1}
+    if "failed" in summary:
+        for text in summary["failed"]:
+            say(f"! {text}")
+        say(f"no result without them; try again with `barwise walkforward --resume {folder}`")
+        return found | {"exit_code": 1}
+    if not as_json:
+        print_walk(summary, folder)
+    return found

@@ -1,0 +1,116 @@
+"""The tested segments of one seed as one record: books handed on, baselines beside it, costs swept.
+
+Cash, positions and the orders of a segment's last bar go on into the next segment; the memory starts
+anew from its burn-in, because the checkpoint is another. The first bar of the record only marks the
+start. Nothing here depends on what other seeds did.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from engine.bars import Bars
+from engine.policy import Policy
+from engine.report.folder import RunFolder
+from engine.report.formats import FILL_RULES
+from engine.run.backtest import baseline_trader, new_venue
+from engine.run.evaluation import costs_text, deployed, turnover_a_bar
+from engine.run.outputs import metrics_of, write_run
+from engine.run.record import Recorder
+from engine.run.replay import replay
+from engine.run.walkforward_plan import AGENT, TWIN, WalkForward
+from engine.settings import Settings
+from engine.trader import Trader
+from engine.windows import Segment
+
+SWEPT = ("total_return", "cagr", "sharpe", "max_drawdown", "turnover", "total_costs")
+BOOKS = (
+    "cash, positions and waiting orders go from window to window; memory starts from its burn-in"
+)
+
+
+def write_record(walk: WalkForward, kind: str, seed: int, rivals: "Rivals") -> None:
+    """Test one seed over all windows and write its run folder, at every cost of the sweep."""
+    settings = walk.settings_of(kind, seed)
+    agent = stitched(walk, kind, seed, settings)
+    baselines = rivals.of(settings, turnover_a_bar(agent))
+    sweep = [
+        row
+        for bps in walk.settings.walkforward.cost_bps
+        for row in _swept(walk, kind, seed, bps, rivals)
+    ]
+    summary = _summary(walk, kind, seed, settings) | {"costs_swept": sweep}
+    folder = RunFolder(walk.record(kind, seed))
+    write_run(folder, settings, walk.bars, agent, baselines, summary)
+
+
+def stitched(walk: WalkForward, kind: str, seed: int, settings: Settings) -> Recorder:
+    """Replay every window's chosen checkpoint on its test segment, with one book throughout."""
+    bars, record = walk.bars, Recorder()
+    venue = new_venue(settings, bars)
+    rows: tuple[np.ndarray, np.ndarray] | None = None
+    for window in walk.windows:
+        spec, policy = deployed(settings, walk.part(window, kind, seed).checkpoint, bars)
+        rows = rows or spec.features.history(bars)
+        trader = Trader(spec, policy, len(bars.symbols))
+        replay(trader, venue, bars, window.test.first, window.test.last, record, rows)
+    return record
+
+
+@dataclass
+class Rivals:
+    """Baselines on the tested bars; one that would do the same again is played once."""
+
+    bars: Bars
+    tested: Segment
+    played: dict[tuple[str, Policy, str], Recorder] = field(default_factory=dict)
+
+    def of(self, settings: Settings, turnover: float) -> dict[str, Recorder]:
+        """Return the records of every baseline. Units: `turnover` as in `run_baselines`."""
+        return {
+            name: self._record(settings, name, turnover) for name in settings.backtest.baselines
+        }
+
+    def _record(self, settings: Settings, name: str, turnover: float) -> Recorder:
+        trader = baseline_trader(settings, name, self.bars, turnover)
+        known = (name, trader.policy, settings.costs.model_dump_json())
+        if known not in self.played:
+            venue = new_venue(settings, self.bars)
+            self.played[known] = replay(
+                trader, venue, self.bars, self.tested.first, self.tested.last
+            )
+        return self.played[known]
+
+
+def _swept(
+    walk: WalkForward, kind: str, seed: int, bps: float, rivals: Rivals
+) -> list[dict[str, Any]]:
+    plain = walk.settings_of(kind, seed)
+    costs = plain.costs.model_copy(update={"rate": bps * 1e-4})
+    settings = plain.model_copy(update={"costs": costs})
+    record = stitched(walk, kind, seed, settings)
+    baselines = rivals.of(settings, turnover_a_bar(record)) if kind == AGENT else {}
+    found = metrics_of(settings, walk.bars, record, baselines)
+    accounts = {kind: found["agent"], **found["baselines"]}
+    return [
+        {"account": name, "bps": bps, **{key: values[key] for key in SWEPT}}
+        for name, values in accounts.items()
+    ]
+
+
+def _summary(walk: WalkForward, kind: str, seed: int, settings: Settings) -> dict[str, Any]:
+    told = {AGENT: "agent", TWIN: "memoryless twin"}[kind]
+    count = len(walk.windows)
+    return {
+        "name": settings.name,
+        "title": f"{settings.name}, {told}, seed {seed}, {count} windows",
+        "agent": f"{told} of {count} windows, seed {seed}",
+        "learned": True,
+        "seed": seed,
+        "costs": costs_text(settings.costs),
+        "fill": f"{FILL_RULES[settings.venue.fill]}; {settings.venue.account} account",
+        "books": BOOKS,
+        "warnings": [],
+        "checks": [],
+    }

@@ -1,0 +1,251 @@
+"""What a walk-forward comes to, read from the folders its trainings and tests left behind.
+
+Headline numbers are interquartile means over seeds with their bootstrap interval; no seed is chosen.
+The agent and its twin are compared seed by seed.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.across_seeds import bootstrap_interval, compare, interquartile_mean
+from engine.errors import CheckpointError
+from engine.evidence import against_twin
+from engine.measures import NotComputable
+from engine.report.folder import RunFolder, write_table
+from engine.run.evaluation import costs_text
+from engine.run.executor import outcome
+from engine.run.seeds import COVERAGE
+from engine.run.walkforward_plan import AGENT, TWIN, Part, WalkForward
+from engine.run.walkforward_stitch import BOOKS, SWEPT
+from engine.windows import RULES
+
+HEADLINE = (
+    "total_return",
+    "cagr",
+    "volatility",
+    "sharpe",
+    "max_drawdown",
+    "turnover",
+    "gross_exposure",
+    "trades",
+    "total_costs",
+)
+ENOUGH_SEEDS = 10
+PAIRED = "sharpe"  # what agent and twin are compared by
+
+
+def sum_up(walk: WalkForward) -> dict[str, Any]:
+    """Write trainings.csv, seeds.csv, costs.csv and summary.json; return what the last one holds."""
+    tests = {kind: [_test(walk, kind, seed) for seed in walk.seeds] for kind in walk.kinds}
+    _write_trainings(walk)
+    _write_seeds(walk, tests)
+    swept = _costs(walk, tests)
+    write_table(walk.folder / "costs.csv", swept)
+    summary = _summary(walk, tests) | {"costs_swept": _by_cost(swept)}
+    RunFolder(walk.folder).write(summary=summary)
+    return summary
+
+
+def across(values: Sequence[float | None]) -> dict[str, Any]:
+    """Return the interquartile mean of one number over seeds, its interval, or why there is none."""
+    runs = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    found: dict[str, Any] = {"mean": None, "interval": None, "why": ""}
+    try:
+        found["mean"] = interquartile_mean(runs)
+        found["interval"] = list(bootstrap_interval(runs))
+    except NotComputable as error:
+        found["why"] = str(error)
+    return found | {"by_seed": list(values)}
+
+
+def _test(walk: WalkForward, kind: str, seed: int) -> dict[str, Any]:
+    folder = walk.record(kind, seed)
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return {"metrics": metrics, "costs_swept": summary["costs_swept"]}
+
+
+def _summary(walk: WalkForward, tests: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    settings, asked = walk.settings, walk.settings.walkforward
+    stopped = [part for part in walk.parts() if (outcome(part.job) or {}).get("stopped")]
+    agent = [test["metrics"] for test in tests[AGENT]]
+    summary = {
+        "name": settings.name,
+        "kind": "walk-forward",
+        "symbols": list(walk.bars.symbols),
+        "windows": len(walk.windows),
+        "scheme": asked.scheme,
+        "purge": RULES[asked.purge],
+        "gap_sessions": asked.gap_sessions,
+        "tested": {"start": walk.day(walk.tested.first), "end": walk.day(walk.tested.last)}
+        | {"sessions": len(walk.tested), "short_last": walk.windows[-1].short},
+        "seeds": list(walk.seeds),
+        "trainings": len(walk.windows) * len(walk.seeds) * len(walk.kinds),
+        "trainings_stopped_early": len(stopped),
+        "selection": f"in each window the checkpoint with the best validation {settings.train.score}",
+        "books": BOOKS,
+        "costs": costs_text(settings.costs),
+        "conventions": agent[0]["conventions"],
+        "coverage": COVERAGE,
+        "accounts": {
+            **{kind: _account([t["metrics"]["agent"] for t in tests[kind]]) for kind in tests},
+            **{
+                name: _account([metrics["baselines"][name] for metrics in agent])
+                for name in agent[0]["baselines"]
+            },
+        },
+    }
+    if TWIN in tests:
+        summary["twin"] = _against_twin(walk, tests)
+    return summary | {"warnings": _warnings(walk, summary)}
+
+
+def _account(seeds: Sequence[Mapping[str, float | None]]) -> dict[str, Any]:
+    return {key: across([values[key] for values in seeds]) for key in HEADLINE}
+
+
+def _against_twin(walk: WalkForward, tests: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    ours, theirs = (
+        [test["metrics"]["agent"][PAIRED] for test in tests[kind]] for kind in (AGENT, TWIN)
+    )
+    found: dict[str, Any] = {"by": PAIRED, "weights": _weights(walk), "steps": _steps(walk)}
+    try:
+        paired = compare(np.array(ours, dtype=np.float64), np.array(theirs, dtype=np.float64))
+    except NotComputable as error:
+        return found | {"verdict": None, "why": str(error)}
+    return found | asdict(paired) | {"verdict": against_twin(*paired.interval), "why": ""}
+
+
+def _weights(walk: WalkForward) -> dict[str, int]:
+    # How many numbers each kind has learned: the comparison is fair when they are as many.
+    from engine.checkpoint import WEIGHTS, read_weights
+
+    return {
+        kind: sum(weight.size for weight in read_weights(part.checkpoint / WEIGHTS).values())
+        for kind in walk.kinds
+        for part in [walk.part(walk.windows[0], kind, walk.seeds[0])]
+    }
+
+
+def _steps(walk: WalkForward) -> dict[str, int]:
+    updates = {kind: 0 for kind in walk.kinds}
+    for part in walk.parts():
+        updates[part.kind] += _ended(part)["updates"]
+    train = walk.settings.train
+    return {kind: count * train.books * train.rollout_steps for kind, count in updates.items()}
+
+
+def _warnings(walk: WalkForward, summary: Mapping[str, Any]) -> list[str]:
+    told = []
+    count = len(walk.seeds)
+    if count < ENOUGH_SEEDS:
+        told.append(
+            f"{count} seed{'s' if count > 1 else ''}: too few to compare, {ENOUGH_SEEDS} or more are "
+            "needed."
+        )
+    if walk.windows[-1].short:
+        told.append(
+            f"The last window tests {len(walk.windows[-1].test)} sessions, fewer than the others."
+        )
+    pair = summary.get("twin", {})
+    if (
+        len(set(pair.get("weights", {}).values())) > 1
+        or len(set(pair.get("steps", {}).values())) > 1
+    ):
+        told.append(
+            "Agent and twin differ in the numbers they learned or the bars they trained on: "
+            "the comparison says less."
+        )
+    return told
+
+
+def _write_trainings(walk: WalkForward) -> None:
+    parts = list(walk.parts())
+    ended = [_ended(part) for part in parts]
+    returns = {
+        (kind, seed): _window_returns(walk, walk.record(kind, seed))
+        for kind in walk.kinds
+        for seed in walk.seeds
+    }
+    columns: dict[str, list[Any]] = {
+        "kind": [part.kind for part in parts],
+        "seed": [part.seed for part in parts],
+        "window": [part.window.number for part in parts],
+        "updates": [found["updates"] for found in ended],
+        "stopped": [found["stopped"] or "" for found in ended],
+        "best_update": [found["best_update"] for found in ended],
+        "validation_score": [found["validation_score"] for found in ended],
+        "test_return": [returns[p.kind, p.seed][p.window.number - 1] for p in parts],
+        "checkpoint_sha256": [found["sha256"] for found in ended],
+    }
+    write_table(walk.folder / "trainings.csv", columns)
+
+
+def _ended(part: Part) -> dict[str, Any]:
+    from engine.checkpoint import POLICY, read
+
+    found = outcome(part.job)
+    if found is None or "error" in found:
+        raise CheckpointError(f"{part.job.folder}: the training has not ended; resume the run")
+    info = read(part.checkpoint)
+    return found | {"best_update": info.update, "sha256": info.sha256[POLICY]}
+
+
+def _window_returns(walk: WalkForward, folder: Path) -> list[float]:
+    # What a window's decisions earned: they fill on the bar after, the last one in the next window.
+    equity = RunFolder(folder).read().equity["agent"]
+    start = walk.tested.first
+    marks = [equity[window.test.first - start] for window in walk.windows] + [equity[-1]]
+    return [float(after / before - 1.0) for before, after in pairwise(marks)]
+
+
+def _write_seeds(walk: WalkForward, tests: Mapping[str, list[dict[str, Any]]]) -> None:
+    rows = [
+        (kind, seed, test)
+        for kind in tests
+        for seed, test in zip(walk.seeds, tests[kind], strict=True)
+    ]
+    columns: dict[str, list[Any]] = {
+        "kind": [kind for kind, _, _ in rows],
+        "seed": [seed for _, seed, _ in rows],
+    }
+    for key in HEADLINE:
+        columns[key] = [_number(test["metrics"]["agent"][key]) for _, _, test in rows]
+    write_table(walk.folder / "seeds.csv", columns)
+
+
+def _costs(walk: WalkForward, tests: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[Any]]:
+    rows = [
+        {"seed": seed, **row}
+        for kind in tests
+        for seed, test in zip(walk.seeds, tests[kind], strict=True)
+        for row in test["costs_swept"]
+    ]
+    table: dict[str, list[Any]] = {
+        key: [row[key] for row in rows] for key in ("account", "seed", "bps")
+    }
+    return table | {key: [_number(row[key]) for row in rows] for key in SWEPT}
+
+
+def _by_cost(table: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    # The sweep over seeds: one row for each account and cost.
+    found: dict[tuple[str, float], dict[str, list[Any]]] = {}
+    for at, pair in enumerate(zip(table["account"], table["bps"], strict=True)):
+        values = found.setdefault(pair, {key: [] for key in SWEPT})
+        for key in SWEPT:
+            value = table[key][at]
+            values[key].append(None if np.isnan(value) else value)
+    return [
+        {"account": account, "bps": bps, **{key: across(values[key]) for key in SWEPT}}
+        for (account, bps), values in found.items()
+    ]
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)

@@ -1,0 +1,342 @@
+"""A walk-forward of two windows: its record, its files, its twin, and what a kill leaves of it."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from engine.across_seeds import interquartile_mean
+from engine.bars import Bars
+from engine.errors import CheckpointError, DataError, SettingsError
+from engine.report.folder import RunFolder
+from engine.run.backtest import new_venue, through_backtrader
+from engine.run.build import bars_of
+from engine.run.evaluation import deployed
+from engine.run.executor import Inline, Job, outcome
+from engine.run.walkforward import walk_forward
+from engine.run.walkforward_plan import AGENT, TWIN, WalkForward, plan
+from engine.run.walkforward_report import print_walk
+from engine.run.walkforward_stitch import stitched
+from engine.run.walkforward_summary import across
+from engine.settings import Settings, build
+from engine.trader import Trader
+
+TREE: dict[str, Any] = {
+    "name": "tiny",
+    "data": {"symbols": ["AAPL", "IBM"], "end": "2002-12-31"},
+    "walkforward": {
+        "train_sessions": 400,
+        "validation_sessions": 60,
+        "test_sessions": 30,
+        "end": "2002-03-13",
+        "seeds": 1,
+        "cost_bps": [0, 25],
+    },
+    "observation": {"features": ["log_return", "momentum(20)"]},
+    "agent": {"burn_in": 8, "network": {"hidden_size": 8, "heads": [8]}},
+    "backtest": {"baselines": ["flat", "buy_and_hold", "random"]},
+    "train": {
+        "updates": 4,
+        "books": 4,
+        "rollout_steps": 20,
+        "episode_steps": 32,
+        "validate_every": 2,
+        "ppo": {"minibatches": 2},
+        "watch_training": False,
+    },
+}
+TIMED = ("training.jsonl", "training/summary.json")  # speeds, and paths of the machine
+
+
+class Killed(BaseException):
+    """The end of a process, as far as its files can tell."""
+
+
+class Dies:
+    """An executor that is killed in the middle of a training: nothing is cleaned up after it."""
+
+    def __init__(self, updates: int) -> None:
+        self.left, self.jobs = updates, list[Job]()
+
+    def run(self, jobs: Sequence[Job], tick: Callable[[], None], resume: bool = False) -> bool:
+        self.jobs = list(jobs)
+
+        def count() -> None:
+            self.left -= 1
+            if not self.left:
+                raise Killed
+
+        return Inline().run(jobs, count, resume)
+
+
+class Noted(Inline):
+    """The executor in this process; it keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.jobs = list[Job]()
+
+    def run(self, jobs: Sequence[Job], tick: Callable[[], None], resume: bool = False) -> bool:
+        self.jobs = list(jobs)
+        return super().run(jobs, tick, resume)
+
+
+def made(**walkforward: Any) -> Settings:
+    return build(TREE | {"walkforward": TREE["walkforward"] | walkforward}, "")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A walk-forward that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    summary = walk_forward(made(), folder, Inline())
+    assert summary == json.loads((folder / "summary.json").read_text())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bars() -> Bars:
+    return bars_of(made())
+
+
+@pytest.fixture(scope="module")
+def walk(whole: Path, bars: Bars) -> WalkForward:
+    return plan(made(), bars, whole)
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not str(path).endswith(TIMED)
+    }
+
+
+def test_windows_are_written_by_date_and_the_short_one_is_marked(whole: Path) -> None:
+    rows = table(whole / "windows.csv")
+    assert [row["window"] for row in rows] == ["1", "2"]
+    assert [row["short"] for row in rows] == ["0", "1"]
+    assert rows[0]["train_start"] == rows[1]["train_start"]  # expanding
+    assert rows[0]["test_end"] < rows[1]["test_start"]
+    assert rows[1]["test_end"] == "2002-03-13"
+    for row in rows:
+        days = [
+            row[f"{name}_{end}"]
+            for name in ("train", "validation", "test")
+            for end in ("start", "end")
+        ]
+        assert days == sorted(set(days))
+
+
+def test_stitched_record_holds_every_tested_bar_once(walk: WalkForward, bars: Bars) -> None:
+    days = RunFolder(walk.record(AGENT, 0)).read().equity["session"]
+    tested = bars.sessions[walk.tested.first : walk.tested.last + 1]
+    assert (days == tested).all()
+    assert len(walk.windows) == 2
+
+
+def test_books_go_on_across_the_boundary_and_memory_starts_from_its_burn_in(
+    walk: WalkForward, bars: Bars
+) -> None:
+    settings = walk.settings_of(AGENT, 0)
+    record = stitched(walk, AGENT, 0, settings)
+    at = walk.windows[1].test.first - walk.tested.first
+    before, after = record.rows[at - 1], record.rows[at]
+    assert record.sessions[at] == bars.sessions[walk.windows[1].test.first]
+    # What was held, and what was ordered on the last bar of the first window, are there on the next.
+    kept = before["qty"] * bars.split[walk.windows[1].test.first]
+    assert kept.any()
+    assert (after["qty"] == kept + after["filled"]).all()
+    fills = np.nansum(after["filled"] * after["price"]) + after["fee"].sum()
+    assert after["cash"] == pytest.approx(before["cash"] - fills)
+    # The memory is what the second checkpoint makes of the bars before, from zero: live windows,
+    # Backtrader, and a book of its own.
+    first = walk.windows[1].test.first
+    alone = through_backtrader(
+        bars, trader(walk, 1, bars), new_venue(settings, bars), first, first + 1
+    )
+    assert np.array_equal(alone.rows[0]["memory"], after["memory"])
+
+
+def test_first_window_is_what_backtrader_makes_of_its_checkpoint(
+    walk: WalkForward, bars: Bars
+) -> None:
+    settings, span = walk.settings_of(AGENT, 0), walk.windows[0].test
+    record = stitched(walk, AGENT, 0, settings).arrays()
+    venue = new_venue(settings, bars)
+    alone = through_backtrader(bars, trader(walk, 0, bars), venue, span.first, span.last).arrays()
+    for name in ("memory", "exposure", "order_qty", "filled", "qty", "cash", "equity"):
+        assert np.array_equal(record[name][: len(span)], alone[name]), name
+
+
+def test_w6_bars_after_the_validation_dates_change_neither_checkpoint_nor_score(
+    walk: WalkForward, bars: Bars, tmp_path: Path
+) -> None:
+    part = walk.part(walk.windows[0], AGENT, 0)
+    end = {"end": str(bars.sessions[part.window.validation.last])}
+    tree = part.job.settings.model_dump(mode="json")
+    blind = Job(build(tree | {"data": tree["data"] | end}, ""), tmp_path)
+    assert not Inline().run([blind], lambda: None)
+    for name in ("best/weights.safetensors", "best/policy.onnx", "last/weights.safetensors"):
+        here, there = (job.folder / "training" / name for job in (blind, part.job))
+        assert here.read_bytes() == there.read_bytes(), name
+    scores = [outcome(job) or {} for job in (blind, part.job)]
+    assert scores[0]["validation_score"] == scores[1]["validation_score"]
+
+
+def test_twin_is_the_same_agent_and_budget_without_a_memory(walk: WalkForward, whole: Path) -> None:
+    agent, twin = (walk.part(walk.windows[0], kind, 0).job.settings for kind in (AGENT, TWIN))
+    left, right = agent.model_dump(), twin.model_dump()
+    assert left["agent"].pop("memory") == "carry"
+    assert right["agent"].pop("memory") == "window(1)"
+    assert left == right
+    pair = json.loads((whole / "summary.json").read_text())["twin"]
+    assert pair["weights"][AGENT] == pair["weights"][TWIN] > 0
+    assert pair["steps"] == {AGENT: 2 * 4 * 4 * 20, TWIN: 2 * 4 * 4 * 20}
+    assert pair["verdict"] is None  # one seed says nothing
+    assert "at least 2 runs" in pair["why"]
+
+
+def test_window_returns_multiply_to_the_return_of_the_record(whole: Path) -> None:
+    rows = [row for row in table(whole / "trainings.csv") if row["kind"] == AGENT]
+    total = json.loads((whole / "stitched/seed-0/metrics.json").read_text())["agent"][
+        "total_return"
+    ]
+    growth = np.prod([1.0 + float(row["test_return"]) for row in rows])
+    assert [row["window"] for row in rows] == ["1", "2"]
+    assert growth - 1.0 == pytest.approx(total)
+
+
+def test_costs_are_swept_over_the_same_checkpoints_for_agent_twin_and_baselines(
+    whole: Path,
+) -> None:
+    rows = table(whole / "costs.csv")
+    accounts = ("agent", "twin", "flat", "buy_and_hold", "random")
+    assert [(row["account"], row["bps"]) for row in rows if row["account"] != "twin"] == [
+        (name, bps) for bps in ("0.0", "25.0") for name in accounts if name != "twin"
+    ]
+    held = {row["bps"]: row for row in rows if row["account"] == "buy_and_hold"}
+    # Commission of 25 basis points on what was bought; slippage stays as it is.
+    paid = float(held["25.0"]["total_costs"]) - float(held["0.0"]["total_costs"])
+    assert paid == pytest.approx(0.0025 * 100_000, rel=0.02)
+    assert float(held["0.0"]["total_costs"]) > 0
+
+
+def test_nothing_is_chosen_among_seeds(whole: Path) -> None:
+    summary = json.loads((whole / "summary.json").read_text())
+    only = summary["accounts"][AGENT]["total_return"]
+    assert only["mean"] == only["by_seed"][0]
+    assert only["interval"] is None
+    assert any("1 seed: too few to compare" in text for text in summary["warnings"])
+    assert any("last window tests" in text for text in summary["warnings"])
+
+
+def test_numbers_over_seeds_are_interquartile_means_and_a_missing_one_leaves_none() -> None:
+    values = [3.0, 0.0, 1.0, 100.0]
+    found = across(values)
+    assert found["mean"] == interquartile_mean(np.array(values)) == 2.0  # of 1 and 3
+    assert found["interval"][0] < 2.0 < found["interval"][1]
+    assert across(values[::-1])["interval"] == found["interval"]
+    assert across([1.0, None])["mean"] is None
+    assert "missing" in across([1.0, None])["why"]
+
+
+@pytest.mark.parametrize("updates", [2, 7])
+def test_killed_and_resumed_gives_the_files_of_an_undisturbed_run(
+    whole: Path, tmp_path: Path, updates: int
+) -> None:
+    with pytest.raises(Killed):
+        walk_forward(made(), tmp_path, Dies(updates))
+    again = Noted()
+    walk_forward(made(), tmp_path, again, resume=True)
+    assert len(again.jobs) == 4 - updates // 4
+    assert files(tmp_path) == files(whole)
+
+
+def test_killed_while_testing_trains_nothing_again(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    for name in ("summary.json", "seeds.csv", "twin/seed-0/summary.json", "twin/seed-0/equity.csv"):
+        (folder / name).unlink()
+    again = Noted()
+    walk_forward(made(), folder, again, resume=True)
+    assert again.jobs == []
+    assert files(folder) == files(whole)
+
+
+def test_a_complete_run_is_shown_again_without_another_look(whole: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
+    assert walk_forward(made(), whole, Noted(), resume=True)["name"] == "tiny"
+    assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
+
+
+def test_a_run_is_resumed_with_its_own_settings_and_bars_only(whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"walkforward\.seeds was 1, found 2"):
+        walk_forward(made(seeds=2), whole, Inline(), resume=True)
+    longer = build(TREE | {"train": TREE["train"] | {"updates": 8}}, "")
+    with pytest.raises(CheckpointError, match=r"train\.updates was 4, found 8"):
+        walk_forward(longer, whole, Inline(), resume=True)
+    for name in ("settings.json", "data.json"):
+        shutil.copy(whole / name, tmp_path / name)
+    (tmp_path / "data.json").write_text('{"digest": "another"}')
+    with pytest.raises(DataError, match="expected the bars this walk-forward was begun with"):
+        walk_forward(made(), tmp_path, Inline(), resume=True)
+
+
+def test_a_training_that_fails_leaves_the_others_and_no_result(tmp_path: Path) -> None:
+    tree = TREE | {"train": TREE["train"] | {"episode_steps": 390}}  # no room after the lookback
+    settings = build(tree | {"walkforward": TREE["walkforward"] | {"twin": False}}, "")
+    found = walk_forward(settings, tmp_path, Inline())
+    assert found["failed"][0].startswith("window 1, agent, seed 0: no episode of 390 steps")
+    assert not (tmp_path / "summary.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("tree", "told"),
+    [
+        ({"agent": {"memory": "window(1)"}}, "walkforward.twin: the twin is the agent"),
+        ({"split": {"test": {"start": "2002-01-02"}}}, r"expected no \[split\]"),
+        ({"backtest": {"baselines": ["hold"]}}, 'unknown baseline "hold"'),
+    ],
+)
+def test_settings_that_make_no_walk_are_refused_before_any_work(
+    tree: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match=told):
+        walk_forward(build(TREE | tree, ""), tmp_path, Inline())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tables_name_every_account_and_what_was_kept_apart(whole: Path) -> None:
+    summary = json.loads((whole / "summary.json").read_text())
+    console = Console(width=100, file=StringIO())
+    print_walk(summary, whole, console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "2 windows, 1 seeds" not in text
+    for told in (
+        "Agent",
+        "Twin, no memory",
+        "Buy and hold",
+        "25 bp",
+        "Purge label:",
+        "cannot be told",
+    ):
+        assert told in text
+    assert max(map(len, text.splitlines()[:-1])) <= 100
+
+
+def trader(walk: WalkForward, window: int, bars: Bars) -> Trader:
+    checkpoint = walk.part(walk.windows[window], AGENT, 0).checkpoint
+    spec, policy = deployed(walk.settings_of(AGENT, 0), checkpoint, bars)
+    return Trader(spec, policy, len(bars.symbols))
