@@ -164,9 +164,10 @@ class Journal:
             count += 1
             last = _chain(last, count, row.session, row.kind, row.body)
             if row.id != count or row.hash != last or (count == end and last != ending):
+                told = f"{row.kind} of {row.session}" if row.session else row.kind
                 raise DataError(
-                    f"{self.path}: the hash chain breaks at entry {count} ({row.kind} of "
-                    f"{row.session}); a row was removed or edited: restore a copy of the file"
+                    f"{self.path}: the hash chain breaks at entry {count} ({told}); a row was "
+                    "removed or edited: restore a copy of the file"
                 )
         if count < end:
             raise DataError(

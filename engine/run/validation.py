@@ -31,6 +31,8 @@ SCORES: dict[str, Callable[[np.ndarray], float]] = {
     "total_return": lambda equity: total_return(returns_of(equity)),
 }
 Seen = dict[str, float]
+# Told of every score: of which policy, the score, and the curve it is of.
+Looked = Callable[[StepPolicy, float, Recorder], None]
 
 
 def score_of(equity: np.ndarray, name: str) -> float:
@@ -42,7 +44,11 @@ def score_of(equity: np.ndarray, name: str) -> float:
 
 
 def validator(
-    settings: Settings, bars: Bars, spec: TraderSpec, allocation: float
+    settings: Settings,
+    bars: Bars,
+    spec: TraderSpec,
+    allocation: float,
+    looked: Looked = lambda policy, score, record: None,
 ) -> Callable[[StepPolicy], Seen]:
     """Return what a deployed policy does on the validation dates: its score, and what to watch.
 
@@ -64,10 +70,9 @@ def validator(
             return _play(settings, bars, trader, start, stop)
 
         record = plays(first, last)
-        seen = {
-            "validation_score": score_of(record.arrays()["equity"], name),
-            **_did(record, holding),
-        }
+        score = score_of(record.arrays()["equity"], name)
+        looked(policy, score, record)
+        seen = {"validation_score": score, **_did(record, holding)}
         if settings.train.watch_training:
             seen["training_score"] = score_of(plays(begin, end).arrays()["equity"], name)
         return seen

@@ -78,7 +78,7 @@ def settings(rule: str, seed: int, market: dict[str, Any]) -> Settings:
 
 def later_sharpe(rule: str, seed: int, market: dict[str, Any], folder: Path) -> tuple[float, int]:
     """Train one agent; return its Sharpe ratio on the test dates, and its fills there."""
-    asked = settings(rule, seed, market)
+    asked = settings(rule, seed, market).model_copy(update={"runs_dir": str(folder)})
     trained = train_run(asked, folder, show=lambda done, text: None)
     bars = bars_of(asked)
     first, last = dates(bars, asked, "test")

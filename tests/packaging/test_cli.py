@@ -181,7 +181,7 @@ def test_ctrl_c_leaves_a_usable_checkpoint_and_a_readable_folder(tmp_path):
         out, err = child.communicate(timeout=60)
     assert child.returncode == 1, err
     assert "best checkpoint" in out
-    (run,) = tmp_path.iterdir()
+    (run,) = tmp_path.glob("demo-*")
     assert (run / "settings.json").is_file()
     sets = ["--set", f"runs_dir={tmp_path}", "--set", "split.test.start=2013-01-02"]
     done = barwise("backtest", "demo", "--checkpoint", str(run / "training" / "best"), *sets)

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from engine.across_seeds import interquartile_mean
-from engine.checkpoint import read_weights
+from engine.checkpoint import read_weights, sha256_of
+from engine.trials import Ledger
 from tests.packaging.test_cli import barwise
 
 TINY = """
@@ -79,6 +80,20 @@ def test_every_seed_stands_beside_the_mean_and_the_interval(seeds, place):
         assert row["best_update"] == best["update"]
 
 
+def test_every_seed_and_every_checkpoint_looked_at_is_in_the_ledger(seeds, place):
+    with Ledger(place / "runs/trials.sqlite") as ledger:
+        ledger.verify()
+        trials = [trial for trial in ledger.trials() if seeds["run"][5:] in trial.plan.folder]
+    assert sorted(trial.plan.seed for trial in trials) == [0, 1]
+    assert len({trial.plan.settings for trial in trials}) == 1  # the seed is beside it
+    for trial in trials:
+        row = seeds["seeds"][trial.plan.seed]
+        assert trial.status == "done"
+        assert [look.update for look in trial.looks] == [2, 4]
+        assert max(look.score for look in trial.looks) == row["validation_score"]
+        assert trial.chosen == sha256_of(place / row["checkpoint"] / "policy.onnx")
+
+
 def killed(place: Path) -> Path:
     """Return the run folder of a training of seed 1 that was killed after its first checkpoint."""
     code = "from engine.cli import main; main()"
@@ -100,6 +115,10 @@ def killed(place: Path) -> Path:
 def test_killed_and_resumed_equals_never_killed_bit_for_bit(seeds, place):
     run = killed(place)
     assert len((run / "training/training.jsonl").read_text().splitlines()) >= 3
+    with Ledger(place / "killed/trials.sqlite") as ledger:
+        (trial,) = ledger.trials()
+    assert trial.status == "aborted"
+    assert trial.looks  # it counts, and so does what it had looked at
     done = barwise("train", "--resume", str(run), "--set", "train.updates=4", "--json", cwd=place)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

@@ -100,6 +100,7 @@ def test_a_schedule_of_another_rule_does_not_hold_a_training_to_its_updates() ->
 def test_a_training_on_random_walks_goes_on_to_real_prices(tmp_path: Path) -> None:
     stages = [{"updates": 1, "market": "gbm", "costs": 0.0, "gamma": 0.9}, {"learning_rate": 5e-4}]
     tree = {
+        "runs_dir": str(tmp_path),
         "split": {
             "train": {"end": "2007-12-31"},
             "validation": {"start": "2008-01-02", "end": "2008-06-30"},
