@@ -106,7 +106,7 @@ class Writer:
             _write_training(temporary / TRAINING, training)
         digests = {name: sha256_of(temporary / name) for name in (POLICY, WEIGHTS)}
         done = info.model_copy(update={"sha256": digests, "versions": versions()})
-        done = done.model_copy(update={"digest": digest_of(done)})
+        done = done.model_copy(update={"digest": digest_of(done.model_dump(mode="json"))})
         text = json.dumps(done.model_dump(mode="json"), indent=1)
         (temporary / RECORD).write_text(text + "\n", encoding="utf-8")
         _swap(temporary, folder)

@@ -7,6 +7,7 @@ needs no torch.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ class CheckpointInfo(BaseModel, frozen=True, extra="forbid"):
     update: int = Field(0, ge=0, description="training rounds done")
     validation_score: float | None = None
     sha256: dict[str, str] = Field(default_factory=dict, description="of both files")
-    digest: str = Field("", description="of this record without it; older records have none")
+    digest: str = Field("", description="of this record as written, without this key")
 
     def seen(self) -> Layout:
         """Return which input stands where."""
@@ -97,7 +98,8 @@ def read(folder: Path) -> CheckpointInfo:
     bad keys, a layout that contradicts itself, weights that are not finite.
     """
     _require_files(folder)
-    info = _parse(folder / RECORD)
+    tree = _tree(folder / RECORD)
+    info = _parse(tree, folder / RECORD)
     for name in (POLICY, WEIGHTS):
         found, wanted = sha256_of(folder / name), info.sha256.get(name)
         if found != wanted:
@@ -106,19 +108,20 @@ def read(folder: Path) -> CheckpointInfo:
                 "after it was written: copy the whole folder again or train again"
             )
     _require_sound(folder, info)
-    if info.digest not in ("", digest_of(info)):
+    digest = digest_of(tree)
+    if info.digest not in ("", digest):
         raise CheckpointError(
             f"{folder / RECORD}: expected a record whose digest is {info.digest}, found one of "
-            f"{digest_of(info)}; it was changed after it was written: copy the whole folder again "
-            "or train again"
+            f"{digest}; it was changed after it was written: copy the whole folder again or train "
+            "again"
         )
-    return info
+    return info.model_copy(update={"digest": digest})
 
 
-def digest_of(info: CheckpointInfo) -> str:
+def digest_of(record: Mapping[str, Any]) -> str:
     """Return what identifies an agent: the digest of its record, which names both files' own."""
-    text = json.dumps(info.model_dump(mode="json", exclude={"digest"}), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    plain = {key: value for key, value in record.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def require_match(
@@ -164,7 +167,7 @@ def _require_files(folder: Path) -> None:
         )
 
 
-def _parse(path: Path) -> CheckpointInfo:
+def _tree(path: Path) -> dict[str, Any]:
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -177,6 +180,10 @@ def _parse(path: Path) -> CheckpointInfo:
             f"{path}: expected format version {FORMAT}, found {version}; "
             "use the barwise version that wrote it, or train again"
         )
+    return dict(tree)
+
+
+def _parse(tree: dict[str, Any], path: Path) -> CheckpointInfo:
     try:
         return CheckpointInfo.model_validate(tree)
     except ValidationError as error:

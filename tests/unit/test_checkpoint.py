@@ -97,7 +97,8 @@ def test_record_comes_back_as_written_with_digests_and_versions(folder: Path) ->
     info = read(folder)
     assert set(info.sha256) == {"policy.onnx", "weights.safetensors"}
     assert info.versions["torch"].split("+")[0] == torch.__version__.split("+")[0]
-    assert info.digest == digest_of(info) != digest_of(INFO)
+    written = json.loads((folder / "checkpoint.json").read_text())
+    assert info.digest == written["digest"] == digest_of(written)
     plain = {"sha256": {}, "versions": {}, "validation_score": None, "digest": ""}
     assert info.model_copy(update=plain) == INFO
     assert info.validation_score == 0.1
@@ -140,6 +141,13 @@ def test_one_changed_digit_of_the_record_is_refused(folder: Path) -> None:
     (folder / "checkpoint.json").write_text(text.replace('"seed": ', '"seed": 1'))
     with pytest.raises(CheckpointError, match=r"digest is .*found one of .*copy the whole"):
         read(folder)
+
+
+def test_record_without_a_digest_gets_one_that_tells_it_from_any_other(folder: Path) -> None:
+    edit(folder, lambda tree: tree.pop("digest"))
+    older = read(folder).digest
+    edit(folder, lambda tree: tree["scaler"].update(scale=[4.0, 1e-3]))
+    assert read(folder).digest != older != ""
 
 
 def test_another_format_version_is_refused_before_anything_else(folder: Path) -> None:

@@ -11,7 +11,6 @@ from brokers.alpaca.keys import Keys, require_keys
 from brokers.alpaca.loopback_clock import LoopbackClock
 from brokers.alpaca.notes import Notes
 from engine import clock as time
-from engine.checkpoint import digest_of
 from engine.clock import Clock, SystemClock
 from engine.errors import UsageError
 from engine.hosts import is_loopback
@@ -118,7 +117,7 @@ def resume(
             book = rebased_book(room, state, account)
             body |= {"book": book_body(book), "peak": float(book.equity()[0])}
         if new_checkpoint:
-            body["checkpoint"] = digest_of(room.policy().info)
+            body["checkpoint"] = room.policy().info.digest
         session = time.last_closed(room.clock.now(), CALENDAR)
         journal.append("resumed", str(session), body | {"at": room.clock.now().isoformat()})
         journal.commit()

@@ -17,7 +17,6 @@ from brokers.alpaca.lines import booked
 from brokers.alpaca.venue import AlpacaVenue
 from engine.bars import Bars
 from engine.book import Orders
-from engine.checkpoint import digest_of
 from engine.errors import CheckpointError, TradingHalted
 from engine.reasons import Reason, explain
 from engine.run.backtest import run_cerebro
@@ -104,7 +103,7 @@ def unpack(body: Mapping[str, Any]) -> np.ndarray:
 def _trader(room: Room, state: State, kept: Bars) -> tuple[Trader, Bars]:
     # The windows come from the journal's bars; the memory from the last decision, or from a burn-in.
     policy = room.policy()
-    found = digest_of(policy.info)
+    found = policy.info.digest
     if found != state.checkpoint:
         raise CheckpointError(
             f"{room.checkpoint}: expected the agent {str(state.checkpoint)[:12]} that this account "
@@ -158,7 +157,8 @@ def _require_guards(
         if limit is not None and equity < base * (1.0 - limit):
             raise TradingHalted(
                 f"guards.{name}: expected equity above {base * (1.0 - limit):,.2f} at the close of "
-                f"{session}, found {equity:,.2f}; resume to go on from here"
+                f"{session}, found {equity:,.2f}; resume to go on in spite of it for this session"
+                f"{', with --rebase to measure from here on' if name == 'max_drawdown' else ''}"
             )
 
 

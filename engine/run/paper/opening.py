@@ -39,7 +39,7 @@ def open_account(room: Room, notes: Notes, account: Account) -> None:
         "account": account.id,
         "number": account.number,
         "symbols": list(room.symbols),
-        "checkpoint": checkpoint.digest_of(info),
+        "checkpoint": info.digest,
         "feed": room.settings.paper.feed,
         "book": book_body(book),
         "versions": {name: metadata.version(name) for name in LIBRARIES} | {"barwise": VERSION},
