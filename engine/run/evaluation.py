@@ -16,9 +16,11 @@ from engine.report.formats import FILL_RULES
 from engine.run.backtest import baseline_trader, new_venue, run_baselines, through_backtrader
 from engine.run.build import dates, spec_of
 from engine.run.console import progress
+from engine.run.counting import SERIES, counted, proven, seen
 from engine.run.outputs import write_run
 from engine.run.record import Recorder
 from engine.run.training import training_warnings
+from engine.run.validation import score_of
 from engine.settings import Settings
 from engine.trader import Trader, TraderSpec
 
@@ -60,21 +62,26 @@ def evaluate(
     summary["warnings"] += _dates_known(checkpoint, bars, first)
     summary["warnings"] += training_warnings(checkpoint) if checkpoint else []
     baselines: dict[str, Recorder] = {}
-    interrupted = False
-    with Journal(folder.path / "journal.sqlite") as journal:
-        agent = Recorder(journal, bars.symbols)
-        venue = new_venue(settings, bars)
-        try:
-            through_backtrader(bars, trader, venue, first, last, agent)
-            baselines = _baselines(settings, bars, agent, first, last)
-        except KeyboardInterrupt:
-            interrupted = True
-        finally:
-            agent.flush()
-    if interrupted:
-        summary["warnings"].insert(0, _interrupted(agent, str(bars.sessions[last])))
-    if agent.complete():
-        write_run(folder, settings, bars, agent, baselines, summary)
+    with counted(settings, bars, "test", ("test",), folder.path, checkpoint) as (ledger, trial):
+        with Journal(folder.path / "journal.sqlite") as journal:
+            agent = Recorder(journal, bars.symbols)
+            venue = new_venue(settings, bars)
+            try:
+                through_backtrader(bars, trader, venue, first, last, agent)
+                baselines = _baselines(settings, bars, agent, first, last)
+            except KeyboardInterrupt:
+                trial.status = "aborted"
+            finally:
+                agent.flush()
+        interrupted = trial.status == "aborted"
+        if interrupted:
+            summary["warnings"].insert(0, _interrupted(agent, str(bars.sessions[last])))
+        if agent.complete():
+            curve = agent.arrays()["equity"]
+            seen(trial, agent, score_of(curve, settings.train.score), folder.path / f"{SERIES}.npy")
+            summary["evidence"], doubts = proven(ledger, bars, curve)
+            summary["warnings"] += doubts
+            write_run(folder, settings, bars, agent, baselines, summary)
     ended = {"interrupted": True, "exit_code": 1} if interrupted else {}
     return {"agent": summary["agent"], "bars": agent.complete()} | ended
 

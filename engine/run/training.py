@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.bars import Bars
-from engine.checkpoint import TrainedOn
+from engine.checkpoint import POLICY, TrainedOn, read
 from engine.errors import CheckpointError, DataError
 from engine.report.folder import RunFolder
 from engine.run.build import bars_of, dates, new_spec
 from engine.run.console import TimeLeft, progress, say
+from engine.run.counting import SERIES, counted, seen
 from engine.run.outputs import describe_data, versions
-from engine.run.validation import validator
+from engine.run.record import Recorder
+from engine.run.validation import Looked, validator
 from engine.settings import Settings
 from engine.settings_course import StageSettings
+from engine.step import StepPolicy
 from engine.trader import TraderSpec
+from engine.trials import OpenTrial
 
 if TYPE_CHECKING:
     from agents.curriculum import Curriculum
@@ -59,24 +63,38 @@ def train_run(
         settings=settings.model_dump(mode="json"), versions=versions(), data=describe_data(bars)
     )
     line = _Line(settings.train.updates)
-    with nullcontext(show) if show else progress("training", settings.train.updates) as told:
+    with (
+        counted(settings, bars, "validate", ("train", "validation"), folder) as (_, trial),
+        nullcontext(show) if show else progress("training", settings.train.updates) as told,
+    ):
         done = train(
             _course(settings, bars, spec),
             info,
             settings.train,
             settings.agent.reward,
             folder / TRAINING,
-            validator(settings, bars, spec, share),
+            validator(settings, bars, spec, share, _looked(trial, folder)),
             lambda row: told(row["update"], line.of(row)),
             resume,
             say if show is None else lambda text: None,
         )
+        trial.status = "aborted" if done.interrupted else "done"
+        trial.chosen = read(done.best).sha256[POLICY]
     if show is None and (done.interrupted or done.stopped):
         say(f"stopped after {done.updates} updates{': ' + done.stopped if done.stopped else ''}; ")
         say(f"the best checkpoint is {done.best}")
     summary = _summary(settings, folder, done)
     RunFolder(folder / TRAINING).write(summary=summary)
     return summary
+
+
+def _looked(trial: OpenTrial, folder: Path) -> Looked:
+    # Every validation is a look at one checkpoint; the same one looked at again is the same file.
+    def looked(policy: StepPolicy, score: float, record: Recorder) -> None:
+        update = policy.info.update
+        seen(trial, record, score, folder / TRAINING / SERIES / f"{update:06}.npy", update)
+
+    return looked
 
 
 def _summary(settings: Settings, folder: Path, done: "Trained") -> dict[str, Any]:
