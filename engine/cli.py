@@ -15,6 +15,7 @@ import typer
 from engine import VERSION
 from engine.cli_options import Json, Overrides, finish
 from engine.cli_paper import paper_app
+from engine.cli_trials import trials_app
 from engine.cli_walkforward import walkforward
 from engine.errors import TradingError, UsageError
 from engine.ownership import require_own_packages
@@ -36,6 +37,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(check_app, name="check")
 app.add_typer(config_app, name="config")
 app.add_typer(paper_app, name="paper")
+app.add_typer(trials_app, name="trials")
 app.command()(walkforward)
 
 DAY = ["%Y-%m-%d"]
