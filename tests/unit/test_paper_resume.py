@@ -1,19 +1,27 @@
 """What a person does to a paper account, and what the account lives through: real HTTP, few bars."""
 
+import json
 import os
+import shutil
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 
-from brokers.alpaca.keys import KEY_ID, SECRET
+from brokers.alpaca.keys import KEY_ID, SECRET, Keys
 from engine.bars import Bars
-from engine.errors import UsageError, VenueUnavailable
+from engine.checkpoint import RECORD
+from engine.clock import SystemClock
+from engine.errors import SettingsError, UsageError, VenueUnavailable
+from engine.reasons import Reason
 from engine.run.paper import commands
+from engine.run.paper.bars_kept import bars_from
+from engine.run.paper.room import furnish
 from tests.fault_account import account, few_bars
-from tests.paper_account import START, sample_bars, save_checkpoint
+from tests.paper_account import START, sample_bars, save_checkpoint, settings_for
 
 SECOND = date(2010, 1, 5)
 
@@ -32,6 +40,16 @@ def split_bars(symbol: str, ratio: float, on: date) -> Bars:
     ohlcv[t:, n, :4] /= ratio
     ohlcv[t:, n, 4] *= ratio
     return replace(bars, split=split, ohlcv=ohlcv)
+
+
+def looking_further_back(agent: Path, folder: Path, burn_in: int) -> Path:
+    """The same agent, except that its memory takes so many bars to build."""
+    shutil.copytree(agent, folder)
+    tree = json.loads((folder / RECORD).read_text())
+    tree["burn_in"] = burn_in
+    tree.pop("digest", None)
+    (folder / RECORD).write_text(json.dumps(tree))
+    return folder
 
 
 def test_rebase_books_what_filled_while_nobody_looked_once(tmp_path, agent):
@@ -140,4 +158,57 @@ def test_symbols_in_another_order_are_refused_by_name(tmp_path, agent):
         acc.room.seen = None
         found = acc.look()
         assert found.state == "halted"
-        assert "data.symbols: expected those of this account, AAPL, GOOG, IBM, MSFT" in found.message
+        assert (
+            "data.symbols: expected those of this account, AAPL, GOOG, IBM, MSFT" in found.message
+        )
+
+
+def test_new_agent_that_looks_further_back_gets_its_history_and_does_not_sell_for_want_of_it(
+    tmp_path, agent
+):
+    with account(tmp_path / "paper", agent) as acc:
+        acc.filled()
+        first = len(bars_from(acc.entries("bars")).sessions)
+        acc.close_plus(START)
+        acc.room.checkpoint = looking_further_back(agent, tmp_path / "other", 2 * first)
+        acc.room._policy = None
+        named = acc.settings.paper.model_copy(update={"checkpoint": str(acc.room.checkpoint)})
+        acc.settings = acc.settings.model_copy(update={"paper": named})
+        assert "--new-checkpoint" in acc.look().message
+        acc.resume(new_checkpoint=True)
+        assert acc.look().state == "waiting"
+        decision = acc.entries("decision")[-1].body
+        assert not any(bits & Reason.NOT_READY for bits in decision["reasons"])
+        assert decision["warm"][0][0] > 2 * first
+        bars = bars_from(acc.entries("bars"))
+        assert len(bars.sessions) > 2 * first
+        assert len(np.unique(bars.sessions)) == len(bars.sessions)
+
+
+def test_another_feed_after_the_first_halts_until_a_new_agent_starts_on_it(tmp_path, agent):
+    with account(tmp_path, agent) as acc:
+        acc.filled()
+        acc.close_plus(START)
+        acc.room.settings = acc.room.settings.model_copy(
+            update={"paper": acc.room.settings.paper.model_copy(update={"feed": "sip"})}
+        )
+        found = acc.look()
+        assert found.state == "halted"
+        assert "expected bars of alpaca:iex" in found.message
+
+
+def test_market_that_no_paper_account_is_gets_refused(tmp_path, agent):
+    settings = settings_for(tmp_path, agent, ("AAPL",))
+    rules = settings.venue.model_copy(update={"fill": "same_close"})
+    with pytest.raises(SettingsError, match=r"venue\.fill"):
+        furnish(
+            settings.model_copy(update={"venue": rules}), Keys("PKTEST", "secret"), SystemClock()
+        )
+
+
+def test_first_look_during_a_session_promises_the_next_close_and_no_missed_session(tmp_path, agent):
+    with account(tmp_path, agent) as acc:
+        acc.open_plus(START, 60)
+        found = acc.look()
+        assert found.state == "waiting"
+        assert "the first decision comes after the next close" in found.message

@@ -49,6 +49,12 @@ def accept(
             f"expected bars of {', '.join(known.symbols)}, found {', '.join(new.symbols)}; the "
             "symbols of an account do not change: start another one for others"
         )
+    if known is not None and known.source and new.source != known.source:
+        raise TradingHalted(
+            f"paper.feed: expected bars of {known.source} after those this account has decided on, "
+            f"found {new.source}; their volumes are not the same: put the feed back, then resume, or "
+            "resume with --new-checkpoint to start from a history of the new one"
+        )
     fresh = new
     if known is not None and len(known.sessions):
         fresh = new.between(known.sessions[-1] + 1, None)

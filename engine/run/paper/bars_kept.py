@@ -24,8 +24,15 @@ def bars_body(bars: Bars) -> dict[str, Any]:
 
 
 def bars_from(entries: Iterable[Entry]) -> Bars | None:
-    """Return all bars that a journal's entries hold, oldest first; None where there are none."""
-    bodies = [entry.body for entry in entries]
+    """Return all bars that a journal's entries hold, oldest first; None where there are none.
+
+    An entry that starts anew takes the place of all before it.
+    """
+    bodies: list[dict[str, Any]] = []
+    for entry in entries:
+        if entry.body.get("anew"):
+            bodies.clear()
+        bodies.append(entry.body)
     if not bodies:
         return None
     last = bodies[-1]

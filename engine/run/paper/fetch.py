@@ -24,11 +24,13 @@ SPARE = 20  # sessions more than features and burn-in need, for symbols that did
 def fetch_bars(room: Room, notes: Notes, state: State, session: date) -> None:
     """Bring the journal's bars up to `session`; what is there already is not asked for again.
 
+    A memory that starts from a burn-in gets all its history anew: another agent may look further
+    back, or learned from another feed.
     Raises: as `engine.run.paper.accept.accept` and the gateway.
     """
     if state.last_bars == session:
         return
-    known = bars_from(notes.journal.entries("bars"))
+    known = None if state.fresh_memory else bars_from(notes.journal.entries("bars"))
     if known is None:
         first = session - timedelta(days=_days(room))
     else:
@@ -43,7 +45,7 @@ def fetch_bars(room: Room, notes: Notes, state: State, session: date) -> None:
         said["feeds"] = _compared(room, accepted.bars)
     for line in (line for lines in said.values() for line in lines):
         _log.warning("bars of %s: %s", session, line)
-    notes.note("bars", session, bars_body(accepted.bars) | said)
+    notes.note("bars", session, bars_body(accepted.bars) | said | {"anew": known is None})
     notes.commit()
 
 

@@ -55,7 +55,7 @@ class Look:
         if now >= window(room, session)[1]:
             if state.decided is not None and state.skipped != session:
                 self._skip(session, "nobody looked while its orders could be sent")
-            return self._result("waiting", session, f"{session} was missed; memory catches up")
+            return self._result("waiting", session, _out_of_window(state, session))
         self._decide(session)
         return self._finish(session)
 
@@ -132,6 +132,12 @@ def window(room: Room, session: date) -> tuple[datetime, datetime]:
     following = time.next_session(session, CALENDAR)
     shuts = time.opening(following, CALENDAR) - room.minutes("submit_until_open")
     return time.closing(session, CALENDAR), shuts
+
+
+def _out_of_window(state: State, session: date) -> str:
+    if state.decided is None:
+        return f"too late for {session}; the first decision comes after the next close"
+    return f"{session} was missed; memory catches up"
 
 
 def _sent(session: date, lines: Iterable[Line]) -> str:

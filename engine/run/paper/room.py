@@ -103,6 +103,11 @@ def furnish(settings: Settings, keys: Keys, clock: Clock) -> Room:
             "venue.pay_dividends: a paper account pays no dividends, found true; set it to false, or "
             "our books and the venue's part on the first ex-date"
         )
+    if settings.venue.fill != "open":
+        raise SettingsError(
+            "venue.fill: orders of a paper account fill at the next open, found "
+            f'"{settings.venue.fill}"; set venue.fill = "open"'
+        )
     info = checkpoint.read(Path(paper.checkpoint))
     require_feed(info.trained_on, source_name(paper.feed), paper.allow_feed)
     folder = Path(paper.state_dir)

@@ -96,6 +96,7 @@ class State:
         self.forgiven = date.fromisoformat(entry.session) if entry.session else None
         if entry.body.get("checkpoint"):
             self.checkpoint, self.fresh_memory = entry.body["checkpoint"], True
+            self.last_bars = None  # its history is asked for anew
         if entry.body.get("book"):  # re-based on what the venue holds
             self.book = book_from(entry.body["book"])
             self.rebased = datetime.fromisoformat(entry.body["at"])
