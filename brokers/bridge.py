@@ -209,6 +209,8 @@ class VenueBroker(bt.BrokerBase):
         for column, order in list(self._live.items()):
             qty, bits = float(outcome.filled[0, column]), int(outcome.refused[0, column])
             if qty:
+                if "weight" in order.info:  # the venue found the size at the fill
+                    resize(order, qty)
                 price, fee = float(outcome.price[0, column]), float(outcome.fee[0, column])
                 self._records.fill(column, order, qty, price, fee)
             if bits:

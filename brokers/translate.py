@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import backtrader as bt
+import numpy as np
 
 from engine.errors import VenueError
 from engine.reasons import Reason, explain
@@ -50,6 +51,8 @@ def batch(orders: Iterable[tuple[int, bt.Order]], symbols: int) -> Orders:
         out.qty[0, column] = order.size
         out.kind[0, column] = kind
         out.day[0, column] = order.info.day
+        out.weight[0, column] = order.info.get("weight", np.nan)
+        out.fractional[0, column] = order.info.get("fractional", False)
         if kind in (LIMIT, STOP_LIMIT):
             price = order.created.price if kind == LIMIT else order.created.pricelimit
             out.limit[0, column] = price
@@ -74,8 +77,8 @@ def whole(shares: float) -> int | float:
     return int(shares) if shares == int(shares) else float(shares)
 
 
-def resize(order: bt.Order, size: float, ratio: float) -> None:
-    """Turn a waiting order into new shares after a split; `size` are left of it."""
+def resize(order: bt.Order, size: float, ratio: float = 1.0) -> None:
+    """Turn a waiting order into new shares, after a split or at its fill; `size` are left of it."""
     order.size = order.created.size = order.executed.remsize = whole(size)
     order.created.price /= ratio
     order.created.pricelimit /= ratio

@@ -3,7 +3,7 @@
 Plain arrays over books and symbols; the rules that change them live in `engine.market`.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Self
 
 import numpy as np
@@ -17,7 +17,9 @@ class Orders:
 
     Shapes: all (B, N). Units: `qty` signed shares (0 = no order), `limit` and `stop` raw dollars
     (NaN = unused). `kind` is one of NONE, MARKET, LIMIT, STOP, STOP_LIMIT. `day` orders expire at
-    the end of the first session in which they could trade.
+    the end of the first session in which they could trade. `weight` (NaN = none) is the fraction of
+    equity that a market order aims at; a venue that sizes at the fill uses it in place of `qty`,
+    in fractions of a share where `fractional`.
     """
 
     qty: np.ndarray
@@ -25,6 +27,13 @@ class Orders:
     limit: np.ndarray
     stop: np.ndarray
     day: np.ndarray
+    weight: np.ndarray = field(default_factory=lambda: np.array(np.nan))
+    fractional: np.ndarray = field(default_factory=lambda: np.array(False))
+
+    def __post_init__(self) -> None:
+        for name in ("weight", "fractional"):
+            if getattr(self, name).ndim == 0:
+                setattr(self, name, np.full(self.qty.shape, getattr(self, name)))
 
     @classmethod
     def none(cls, books: int, symbols: int) -> Self:

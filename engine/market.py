@@ -7,7 +7,7 @@ and partial fills) calls these; none of the rules exists elsewhere.
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from engine.bars import MarketRow
 from engine.book import LIMIT, MARKET, STOP, STOP_LIMIT, Book, Orders
@@ -23,6 +23,11 @@ class VenueSettings(BaseModel, frozen=True, extra="forbid"):
         "open",
         description="when market orders fill; the two closes exist only to re-run published tables",
     )
+    size: Literal["decision", "fill"] = Field(
+        "decision",
+        description="shares found at the close of the decision, or at the close they fill at with "
+        "all fees paid, which exists only to re-run published tables",
+    )
     account: Literal["margin", "cash"] = Field(
         "margin", description="buying power checked at acceptance, or cash checked at the fill"
     )
@@ -36,6 +41,15 @@ class VenueSettings(BaseModel, frozen=True, extra="forbid"):
         lt=1,
         description="market orders that open reserve this much above the last price",
     )
+
+    @model_validator(mode="after")
+    def _sizes_at_closes(self) -> "VenueSettings":
+        if self.size == "fill" and self.fill == "open":
+            raise ValueError(
+                'size = "fill" needs fill = "next_close" or "same_close": nobody knows the open '
+                "when the order is sent"
+            )
+        return self
 
 
 def fill_price(pending: Orders, row: MarketRow, market: np.ndarray, costs: Costs) -> np.ndarray:

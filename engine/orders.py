@@ -12,10 +12,8 @@ from pydantic import BaseModel, Field
 from engine.costs import Costs
 from engine.limits import Limits, check_orders
 from engine.reasons import Reason, mark
+from engine.sizes import DECIMALS, NEAR, units
 from engine.venue import Book, Orders, VenueSettings, buying_power, needed, opening
-
-NEAR = 1e-6  # shares: 999.9999999 is a thousand
-DECIMALS = 9  # of a fractional share, the finest a venue takes
 
 
 class Sizing(BaseModel, frozen=True, extra="forbid"):
@@ -65,7 +63,8 @@ def plan(
     if waiting.any():
         mark(reasons, waiting, Reason.ORDER_OPEN)
         trade = trade & ~waiting
-    qty = np.where(trade, _sized(target, trade, equity, book, sizing, reasons), 0.0)
+    target = _closed_first(target, trade, book, sizing, reasons)
+    qty = asked = np.where(trade, _sized(target, equity, book, sizing), 0.0)
     checked, cuts = check_orders(qty, book.qty, open_qty, book.mark, equity, limits)
     if cuts.any():
         reasons |= cuts
@@ -77,36 +76,30 @@ def plan(
         small |= trade & tiny
         qty = np.where(tiny, 0.0, qty)
     mark(reasons, small, Reason.TOO_SMALL)
-    return Plan(Orders.market(qty), reasons)
+    orders = Orders.market(qty)
+    if venue.size == "fill":
+        reached = (book.qty + qty) * book.mark / np.where(equity > 0, equity, np.inf)[:, None]
+        orders.weight = np.where(qty == asked, target, reached)  # what was cut stays cut
+        orders.fractional |= sizing.fractional
+    return Plan(orders, reasons)
 
 
-def _sized(
-    target: np.ndarray,
-    trade: np.ndarray,
-    equity: np.ndarray,
-    book: Book,
-    sizing: Sizing,
-    reasons: np.ndarray,
+def _closed_first(
+    target: np.ndarray, trade: np.ndarray, book: Book, sizing: Sizing, reasons: np.ndarray
 ) -> np.ndarray:
+    # From long to short, or back: to nothing first, unless one order may do it.
+    flips = trade & (book.qty * target < 0)
+    if sizing.flip == "one_order" or not flips.any():
+        return target
+    mark(reasons, flips, Reason.CLOSE_FIRST)
+    return np.where(flips, 0.0, target)
+
+
+def _sized(target: np.ndarray, equity: np.ndarray, book: Book, sizing: Sizing) -> np.ndarray:
     # Shares to trade so that the position is worth target x equity at its mark, and no more.
     price = np.where(book.mark > 0, book.mark, 1.0)
-    want = _units(target * equity[:, None] / price, sizing)
-    if sizing.flip == "close_first":
-        flips = trade & (book.qty * want < 0)
-        if flips.any():
-            mark(reasons, flips, Reason.CLOSE_FIRST)
-            want = np.where(flips, 0.0, want)
-    qty: np.ndarray = want - book.qty
+    qty: np.ndarray = units(target * equity[:, None] / price, sizing.fractional) - book.qty
     return qty
-
-
-def _units(shares: np.ndarray, sizing: Sizing) -> np.ndarray:
-    # Towards zero. Fractions are for long positions only: no venue lends a fraction of a share.
-    whole: np.ndarray = np.trunc(shares + np.copysign(NEAR, shares))
-    if not sizing.fractional:
-        return whole
-    scale = 10.0**DECIMALS
-    return np.where(shares > 0, np.trunc(shares * scale + NEAR) / scale, whole)
 
 
 def _inward(cut: np.ndarray, qty: np.ndarray, held: np.ndarray, sizing: Sizing) -> np.ndarray:

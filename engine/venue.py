@@ -28,6 +28,7 @@ from engine.market import (
     unusable,
 )
 from engine.reasons import Reason, mark
+from engine.sizes import at_fill
 
 __all__ = [
     "LIMIT",
@@ -178,7 +179,7 @@ class SimVenue:
                 f"{state['book.qty'].shape}; it belongs to another account or symbol list"
             )
         for prefix, record in (("book", self.book), ("pending", self.pending)):
-            for name in arrays(prefix, record):
+            for name in arrays(prefix, record).keys() & state.keys():  # weights came later
                 setattr(record, name.partition(".")[2], state[name].copy())
         self._ended, self._priced = state["ended"].copy(), state["priced"].copy()
         self._session = state["session"].copy()
@@ -223,6 +224,9 @@ class SimVenue:
     def _fill(self, row: MarketRow, outcome: Outcome) -> None:
         pending = self.pending
         market = row.close if self.settings.fill == "next_close" else row.open
+        if self.settings.size == "fill":
+            price = np.where(row.traded, market, self.book.mark)
+            self._size(price, row.traded, row.session, outcome)
         if self._plain:
             price = self.costs.slipped(market, pending.qty)
         else:
@@ -234,9 +238,21 @@ class SimVenue:
 
     def _fill_at_mark(self, outcome: Outcome) -> None:
         # "same_close": the close just observed, reported with the session after it.
+        if self.settings.size == "fill":
+            self._size(self.book.mark, self._priced, self._session, outcome)
         price = self.costs.slipped(self.book.mark, self.pending.qty)
         ready = (self.pending.kind == MARKET) & self._priced
         self._execute(ready, price, self._session, outcome)
+
+    def _size(
+        self, price: np.ndarray, ready: np.ndarray, session: np.ndarray, outcome: Outcome
+    ) -> None:
+        sized = at_fill(self.pending, self.book, price, self.costs, session)
+        nothing = ready & (self.pending.qty != 0) & (sized == 0)
+        mark(outcome.refused, nothing, Reason.TOO_SMALL)
+        outcome.unfilled = np.where(nothing, self.pending.qty, outcome.unfilled)
+        self.pending.qty = np.where(ready, sized, self.pending.qty)
+        self._clear(nothing)
 
     def _execute(
         self, ready: np.ndarray, price: np.ndarray, session: np.ndarray, outcome: Outcome

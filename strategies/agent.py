@@ -12,7 +12,7 @@ import numpy as np
 from engine.errors import DataError, UsageError
 from engine.step import StepPolicy
 from engine.trader import Trader, TraderSpec
-from engine.venue import VenueSettings
+from engine.venue import Orders, VenueSettings
 from strategies.books import StockBook, VenueBook
 
 FIELDS = ("open", "high", "low", "close", "volume")
@@ -73,16 +73,20 @@ class AgentStrategy(bt.Strategy):
         decision = self.trader.on_bar(
             self._session(), ohlcv, traded, split, dividend, book, open_qty
         )
-        qty, day = decision.orders.qty[0], decision.orders.day[0]
+        qty = decision.orders.qty[0]
         for column in np.flatnonzero(qty < 0):
-            self._send(self.sell, int(column), float(-qty[column]), bool(day[column]))
+            self._send(self.sell, int(column), decision.orders)
         for column in np.flatnonzero(qty > 0):
-            self._send(self.buy, int(column), float(qty[column]), bool(day[column]))
+            self._send(self.buy, int(column), decision.orders)
 
-    def _send(self, way: Any, column: int, size: float, day: bool) -> None:
+    def _send(self, way: Any, column: int, orders: Orders) -> None:
         # The planner knows market orders only. Whole sizes go as int, as Backtrader likes them.
+        size, weight = abs(float(orders.qty[0, column])), float(orders.weight[0, column])
         size = int(size) if size.is_integer() else size
-        way(data=self.datas[column], size=size, valid=bt.Order.DAY if day else None)
+        day = bt.Order.DAY if orders.day[0, column] else None
+        fractional = bool(orders.fractional[0, column])
+        aim = {} if np.isnan(weight) else {"weight": weight, "fractional": fractional}
+        way(data=self.datas[column], size=size, valid=day, **aim)
 
     def _session(self) -> np.datetime64:
         return np.datetime64(self.datetime.date(0), "D")

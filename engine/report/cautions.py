@@ -45,6 +45,7 @@ def _made_of(run: Run) -> Iterator[Caution]:
         )
     elif fill == "next_close":
         yield Caution("Orders were filled at the next close instead of the next open.", grave=True)
+    yield from _published(run)
     basis = run.data.get("price_basis", "raw")
     if basis != "raw":
         kind = {"split": "split-adjusted", "total": "total-return"}.get(basis, basis)
@@ -56,6 +57,25 @@ def _made_of(run: Run) -> Iterator[Caution]:
     unread = [name for name in run.missing if name not in ("events", "refusals")]
     if unread:
         yield Caution(f"The run is not complete, missing: {', '.join(unread)}.", grave=True)
+
+
+def _published(run: Run) -> Iterator[Caution]:
+    # What published tables need and a broker of stocks does not do.
+    if run.settings.get("venue", {}).get("size") == "fill":
+        yield Caution(
+            "Shares were found at the very price of their fill, fees included. No order knows that "
+            "price; these numbers only serve to re-run published tables.",
+            grave=True,
+        )
+    if run.settings.get("sizing", {}).get("flip") == "one_order":
+        yield Caution(
+            "Positions went from long to short in one order, which Alpaca refuses.", grave=True
+        )
+    if run.settings.get("data", {}).get("prices", "ohlc") != "ohlc":
+        yield Caution(
+            "Only closes were read: open, high and low are the close, and mean nothing here.",
+            grave=True,
+        )
 
 
 def _did(run: Run) -> Iterator[Caution]:
