@@ -45,6 +45,11 @@ class DataSettings(BaseModel, frozen=True, extra="forbid"):
     price_basis: PriceBasis | None = Field(
         None, description="csv, parquet: what open..close already contain: raw, split, or total"
     )
+    prices: Literal["ohlc", "close", "adjusted"] = Field(
+        "ohlc",
+        description="csv, parquet: all four prices, or the close alone (close, or adjusted close) in "
+        "the place of all four and without dividends, for files whose other prices do not fit it",
+    )
     zero_volume: Literal["not_traded", "traded"] = Field(
         "not_traded",
         description="a bar of volume 0 is a bar without trades, or a bar like any other",
@@ -64,6 +69,18 @@ class DataSettings(BaseModel, frozen=True, extra="forbid"):
                     f'"{files}" needs price_basis: "raw" (as printed that day), '
                     '"split" (adjusted for splits), or "total" (for splits and dividends)'
                 )
+            if self.prices == "close" and self.price_basis == "raw":
+                raise ValueError(
+                    'prices = "close" knows no splits, found price_basis = "raw"; use adjusted closes, '
+                    'or prices = "ohlc"'
+                )
+            if self.prices == "adjusted" and self.price_basis != "total":
+                raise ValueError(
+                    f'prices = "adjusted" are total returns, found price_basis = "{self.price_basis}"; '
+                    'set price_basis = "total"'
+                )
+        elif self.prices != "ohlc":
+            raise ValueError(f'prices = "{self.prices}" is for csv and parquet; leave it out')
         if self.source == "alpaca" and self.calendar != "XNYS":
             raise ValueError('"alpaca" has sessions of XNYS; leave calendar out')
         if self.start and self.end and self.start > self.end:
@@ -111,6 +128,8 @@ def _load_whole(settings: DataSettings) -> Bars:
     assert settings.path is not None
     assert settings.price_basis is not None
     found = _from_path(Path(settings.path), settings)
+    if settings.prices != "ohlc":
+        found = [table.closes_only(settings.prices == "adjusted") for table in found]
     source = f"{settings.source}: {settings.path}"
     return assemble.bars(
         found, settings.price_basis, settings.calendar, settings.zero_volume, source

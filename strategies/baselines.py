@@ -4,6 +4,7 @@ Each one is a pure function of observation and memory. Wishes are per sleeve, a 
 of the book; what is held is only rebalanced where the rule says so.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,10 +14,13 @@ import numpy as np
 from engine.errors import SettingsError
 from engine.observation import Observation
 from engine.policy import ActionSpace, Policy, Wish
+from strategies.at_random import Random
+from strategies.minimum_variance import WINDOW, MinimumVariance
 
 READY_AT_ONCE = ("day_of_week",)  # any feature of one bar: these rules look at no market
 POSITION = ("position",)
 EXACT = ActionSpace(kind="continuous", band=0.0)
+CROSSING = (5, 20)  # fast and slow window, where none are given
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ class Baseline:
     """A policy and what it has to be shown.
 
     Units: `allocation` fraction of equity in one sleeve. Its features must come unscaled
-    (`Scaler.none`), its book inputs in this order, with no burn-in.
+    (`Scaler.none`), its book inputs in this order.
     """
 
     policy: Policy
@@ -32,23 +36,41 @@ class Baseline:
     allocation: float
     book_inputs: tuple[str, ...] = POSITION
     action: ActionSpace = EXACT
+    burn_in: int = 0
 
 
 class Factory(Protocol):
-    """What makes a baseline for so many symbols; only `random` uses turnover and seed."""
+    """What makes a baseline for so many symbols; only `random` uses turnover and seed.
 
-    def __call__(self, symbols: int, turnover: float = 0.0, seed: int = 0) -> Baseline: ...
+    `numbers` are those in the brackets of its name, as many as it takes.
+    """
+
+    def __call__(
+        self, symbols: int, turnover: float, seed: int, numbers: tuple[int, ...]
+    ) -> Baseline: ...
 
 
 def make(name: str, symbols: int, turnover: float = 0.0, seed: int = 0) -> Baseline:
-    """Return a baseline by name.
+    """Return a baseline by name, such as `sma_cross` or `trend_following(5,20)`.
 
     Units: `turnover` value traded a bar, fraction of the book.
-    Raises: SettingsError for an unknown name.
+    Raises: SettingsError for an unknown name, or numbers it does not take.
     """
-    if name not in BASELINES:
+    plain, numbers = parts(name)
+    if plain not in BASELINES:
         raise SettingsError(f'backtest: unknown baseline "{name}"; known: {", ".join(BASELINES)}')
-    return BASELINES[name](symbols, turnover, seed)
+    try:
+        return BASELINES[plain](symbols, turnover, seed, numbers)
+    except ValueError as error:
+        raise SettingsError(f'backtest: baseline "{name}": {error}') from error
+
+
+def parts(name: str) -> tuple[str, tuple[int, ...]]:
+    """Split `trend_following(5,20)` into its name and its numbers; other text is all name."""
+    found = re.fullmatch(r"(\w+)\((\d+(?:,\d+)*)\)", name.replace(" ", ""))
+    if found is None:
+        return name, ()
+    return found[1], tuple(int(number) for number in found[2].split(","))
 
 
 @dataclass(frozen=True)
@@ -73,9 +95,27 @@ def buy_and_hold(obs: Observation) -> Wish:
     return _wish(obs, 1.0, keep=_held(obs) != 0)
 
 
+def sell_and_hold(obs: Observation) -> Wish:
+    """Sell each sleeve short as soon as its symbol trades, and never touch it again."""
+    return _wish(obs, -1.0, keep=_held(obs) != 0)
+
+
 def equal_weight_monthly(obs: Observation) -> Wish:
     """Fill empty sleeves, and bring every one back to size on the first bar of a month."""
     return _wish(obs, 1.0, keep=(obs.market[..., 0] == 0) & (_held(obs) != 0))
+
+
+def trend_following(obs: Observation) -> Wish:
+    """Be long while the fast average is at or above the slow one, short otherwise.
+
+    The features are close / average - 1, so the higher average has the lower one.
+    """
+    return _side(obs, obs.market[..., 0] <= obs.market[..., 1])
+
+
+def mean_reversion(obs: Observation) -> Wish:
+    """Be long while the fast average is at or below the slow one, short otherwise."""
+    return _side(obs, obs.market[..., 0] >= obs.market[..., 1])
 
 
 def sma_cross(obs: Observation) -> Wish:
@@ -85,6 +125,21 @@ def sma_cross(obs: Observation) -> Wish:
     """
     up = obs.market[..., 0] < obs.market[..., 1]
     return _wish(obs, np.where(up, 1.0, 0.0), keep=up & (_held(obs) != 0))
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A rule that only watches the first `bars` bars, which the memory counts."""
+
+    wishes: Callable[[Observation], Wish]
+    bars: int
+    memory_width: int = 1
+
+    def act(self, obs: Observation, memory: np.ndarray) -> tuple[Wish, np.ndarray]:
+        """See `engine.policy.Policy`."""
+        wish, early = self.wishes(obs), memory[..., 0] < self.bars
+        wish = Wish(np.where(early, 0.0, wish.exposure), wish.keep & ~early)
+        return wish, memory + np.float32(1.0)
 
 
 @dataclass(frozen=True)
@@ -110,40 +165,6 @@ class Momentum:
         return _wish(obs, exposure, keep=obs.market[..., 1] == 0), memory
 
 
-@dataclass(frozen=True)
-class Random:
-    """Fill or empty a sleeve at random, with probability `rate` a bar.
-
-    The draw is a function of seed, book, symbol and the number of bars seen, which is the memory.
-    """
-
-    rate: float
-    seed: int
-    memory_width: int = 1
-
-    def act(self, obs: Observation, memory: np.ndarray) -> tuple[Wish, np.ndarray]:
-        """See `engine.policy.Policy`."""
-        books, symbols = np.indices(obs.fresh.shape, dtype=np.uint64)
-        bar = memory[..., 0].astype(np.uint64)
-        draw = uniform(np.uint64(self.seed), books, symbols, bar)
-        exposure = np.where(_held(obs) != 0, 0.0, 1.0)
-        return _wish(obs, exposure, keep=draw >= self.rate), memory + np.float32(1.0)
-
-
-def uniform(*keys: np.ndarray | np.uint64) -> np.ndarray:
-    """Return numbers in [0, 1) that depend on the integer keys alone, the same everywhere.
-
-    Source: the mixing function of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), once for each key.
-    """
-    state = np.zeros(1, dtype=np.uint64)
-    for key in keys:
-        state = (state ^ key) + np.uint64(0x9E3779B97F4A7C15)
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        state = state ^ (state >> np.uint64(31))
-    return np.asarray((state >> np.uint64(11)) / 2.0**53)
-
-
 def _held(obs: Observation) -> np.ndarray:
     return np.asarray(obs.book[..., 0])
 
@@ -153,28 +174,98 @@ def _wish(obs: Observation, exposure: float | np.ndarray, keep: bool | np.ndarra
     return Wish(np.array(np.broadcast_to(exposure, shape)), np.array(np.broadcast_to(keep, shape)))
 
 
+def _side(obs: Observation, long: np.ndarray) -> Wish:
+    # Always fully in the market; only a change of side trades.
+    side = np.where(long, 1.0, -1.0)
+    return _wish(obs, side, keep=np.sign(_held(obs)) == side)
+
+
 def _rule(wishes: Callable[[Observation], Wish], *features: str) -> Factory:
-    def factory(symbols: int, turnover: float = 0.0, seed: int = 0) -> Baseline:
+    def factory(
+        symbols: int, turnover: float, seed: int, numbers: tuple[int, ...] = ()
+    ) -> Baseline:
+        _count(numbers, 0)
         return Baseline(Rule(wishes), features or READY_AT_ONCE, 1.0 / symbols)
 
     return factory
 
 
-def _momentum(symbols: int, turnover: float = 0.0, seed: int = 0) -> Baseline:
+def _held_after(wishes: Callable[[Observation], Wish]) -> Factory:
+    def factory(
+        symbols: int, turnover: float, seed: int, numbers: tuple[int, ...] = ()
+    ) -> Baseline:
+        _count(numbers, 0, 1)
+        return Baseline(Waiting(wishes, *numbers or (0,)), READY_AT_ONCE, 1.0 / symbols)
+
+    return factory
+
+
+def _crossing(wishes: Callable[[Observation], Wish]) -> Factory:
+    # Fast and slow window, then the bars to wait; by themselves the windows of a slow month.
+    def factory(
+        symbols: int, turnover: float, seed: int, numbers: tuple[int, ...] = ()
+    ) -> Baseline:
+        _count(numbers, 0, 2, 3)
+        fast, slow, wait = (*numbers, 0)[:3] if numbers else (*CROSSING, 0)
+        if not 0 < fast < slow:
+            raise ValueError(f"expected a fast window below the slow one, found {fast} and {slow}")
+        features = (f"sma_ratio({fast})", f"sma_ratio({slow})")
+        return Baseline(Waiting(wishes, wait), features, 1.0 / symbols)
+
+    return factory
+
+
+def _count(numbers: tuple[int, ...], *allowed: int) -> None:
+    if len(numbers) not in allowed:
+        text = " or ".join(str(count) for count in allowed)
+        raise ValueError(f"expected {text} numbers in brackets, found {len(numbers)}")
+
+
+def _fixed_monthly(
+    symbols: int, turnover: float, seed: int, numbers: tuple[int, ...] = ()
+) -> Baseline:
+    # Percent of the book for each symbol, in their order.
+    _count(numbers, symbols)
+    if not 0 < sum(numbers) <= 100:
+        raise ValueError(f"expected percents that add up to 100 at most, found {sum(numbers)}")
+    part = np.array(numbers) * (symbols / 100.0)
+
+    def wishes(obs: Observation) -> Wish:
+        return _wish(obs, part, keep=equal_weight_monthly(obs).keep)
+
+    return Baseline(Rule(wishes), ("month_start",), 1.0 / symbols)
+
+
+def _momentum(symbols: int, turnover: float, seed: int, numbers: tuple[int, ...] = ()) -> Baseline:
+    _count(numbers, 0)
     return Baseline(Momentum(), ("momentum(252,21)", "month_start"), 1.0 / symbols)
 
 
-def _random(symbols: int, turnover: float = 0.0, seed: int = 0) -> Baseline:
+def _minimum_variance(
+    symbols: int, turnover: float, seed: int, numbers: tuple[int, ...] = ()
+) -> Baseline:
+    _count(numbers, 0)
+    features = ("log_return", "month_start")
+    return Baseline(MinimumVariance(), features, 1.0 / symbols, burn_in=WINDOW)
+
+
+def _random(symbols: int, turnover: float, seed: int, numbers: tuple[int, ...] = ()) -> Baseline:
     # A change of one sleeve trades 1 / symbols of the book, and there are as many sleeves.
+    _count(numbers, 0)
     return Baseline(Random(turnover, seed), READY_AT_ONCE, 1.0 / symbols)
 
 
 BASELINES: dict[str, Factory] = {
     "flat": _rule(flat),
-    "buy_and_hold": _rule(buy_and_hold),
+    "buy_and_hold": _held_after(buy_and_hold),
+    "sell_and_hold": _held_after(sell_and_hold),
     "equal_weight_held": _rule(buy_and_hold),  # the same thing: equal sleeves, bought and held
     "equal_weight_monthly": _rule(equal_weight_monthly, "month_start"),
+    "fixed_monthly": _fixed_monthly,
+    "trend_following": _crossing(trend_following),
+    "mean_reversion": _crossing(mean_reversion),
     "sma_cross": _rule(sma_cross, "sma_ratio(50)", "sma_ratio(200)"),
     "momentum_12_1": _momentum,
+    "minimum_variance": _minimum_variance,
     "random": _random,
 }

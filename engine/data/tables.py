@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.bars import CLOSE, VOLUME
 from engine.data import cells, sheets
 from engine.data.findings import CLEAN_REMEDY, Finding, place, refuse
 from engine.errors import DataError
@@ -75,6 +76,20 @@ class Table:
             dividend=cut(self.dividend),
             split=cut(self.split),
         )
+
+    def closes_only(self, adjusted: bool) -> "Table":
+        """Return rows whose four prices are all the close, or the adjusted close; no event is left.
+
+        Raises: DataError where there is no adjusted close.
+        """
+        close = self.adjusted if adjusted else self.ohlcv[:, CLOSE]
+        if close is None:
+            raise DataError(
+                f"{self.file}: expected a column of adjusted closes, found none; "
+                'use data.prices = "close"'
+            )
+        ohlcv = np.column_stack([close, close, close, close, self.ohlcv[:, VOLUME]])
+        return replace(self, ohlcv=ohlcv, adjusted=None, dividend=None, split=None)
 
 
 def read(path: Path, symbol: str | None = None) -> tuple[Table, ...]:

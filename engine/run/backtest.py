@@ -100,6 +100,7 @@ def baseline_trader(settings: Settings, name: str, bars: Bars, turnover: float) 
         costs=settings.costs,
         venue=settings.venue,
         allocation=settings.backtest.allocation or baseline.allocation,
+        burn_in=baseline.burn_in,
     )
     return Trader(spec, baseline.policy, len(bars.symbols))
 

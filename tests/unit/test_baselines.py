@@ -9,12 +9,16 @@ from engine.errors import SettingsError
 from engine.features import FeatureSet
 from engine.limits import Limits
 from engine.observation import Observation, Scaler
+from engine.orders import Sizing
 from engine.run.replay import replay
 from engine.trader import Trader, TraderSpec
-from engine.venue import SimVenue
-from strategies.baselines import BASELINES, Momentum, make, uniform
+from engine.venue import SimVenue, VenueSettings
+from strategies.at_random import uniform
+from strategies.baselines import BASELINES, Momentum, make
+from strategies.minimum_variance import weights
 
 FREE = Costs(slippage_bps=0.0)
+TENTH = Costs(rate=0.001, slippage_bps=0.0)
 
 
 def market(*closes, start="2020-01-01", missing=()):
@@ -48,6 +52,7 @@ def run(baseline, bars, cash=1_000.0, costs=FREE, **changes):
         action=baseline.action,
         costs=costs,
         allocation=baseline.allocation,
+        burn_in=baseline.burn_in,
         **changes,
     )
     symbols = len(bars.symbols)
@@ -63,6 +68,8 @@ def seen(market_part, position, fresh=None):
     return Observation(market_part, np.array([position], dtype=np.float32)[..., None], ready)
 
 
+# The one that cannot do without numbers gets some.
+NAMES = [{"fixed_monthly": "fixed_monthly(40,30,20,5)"}.get(name, name) for name in BASELINES]
 NONE = np.zeros((1, 4, 0), dtype=np.float32)
 
 
@@ -209,7 +216,7 @@ def test_draws_are_uniform_and_differ_from_symbol_to_symbol():
     assert len(np.unique(draws)) == 100_000
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_baseline_stays_within_the_limits_and_its_declared_inputs(name):
     rng = np.random.default_rng(0)
     closes = 100 * np.exp(np.cumsum(rng.normal(0, 0.02, (4, 600)), axis=1))
@@ -219,7 +226,104 @@ def test_every_baseline_stays_within_the_limits_and_its_declared_inputs(name):
     gross = np.abs(value).sum(axis=1) / rows["equity"]
     assert gross.max() <= 1.1  # one, and a day's move between the order and its fill
     assert (value >= 0).all()
-    assert (name == "flat") == (not rows["filled"].any())
+    idle = ("flat", "sell_and_hold")  # shorts are not allowed
+    assert (name in idle) == (not rows["filled"].any())
+
+
+SHORTS = Limits(allow_short=True, max_exposure=10, max_gross=10, max_net=10)
+CLOSES = VenueSettings(fill="next_close", size="fill", leverage=4.0)
+ONE_ORDER = Sizing(flip="one_order")
+
+
+def test_sell_and_hold_sells_short_once_after_the_bars_it_only_watches():
+    # Decided on the third bar, sold at the close of the fourth: 1,000 / 20.02 = 49 shares at 20.
+    closes = [10, 10, 10, 20, 10, 30]
+    rows = run(
+        make("sell_and_hold(2)", 1), market(closes), costs=TENTH, limits=SHORTS, venue=CLOSES
+    )
+    assert rows["qty"][:, 0].tolist() == [0, 0, 0, -49, -49, -49]
+    cash = 1_000 + 49 * 20 * 0.999
+    assert rows["equity"][3:] == pytest.approx([cash - 49 * x for x in (20, 10, 30)])
+
+
+def test_trend_following_goes_from_long_to_short_at_the_close_after_the_crossing():
+    # Averages of 1 and 2 closes: the last close against the one before; a tie is a rise.
+    # 12: 1,000 / (1.001 * 12) = 83 bought. 9: 83 sold, then (cash after) / (1.001 * 9) sold short.
+    closes = [10, 11, 12, 10, 9, 9, 9]
+    rows = run(
+        make("trend_following(1,2)", 1),
+        market(closes),
+        costs=TENTH,
+        limits=SHORTS,
+        venue=CLOSES,
+        sizing=ONE_ORDER,
+    )
+    cash = 1_000 - 83 * 12 * 1.001 + 83 * 9 * 0.999
+    short = np.floor(cash / (1.001 * 9))
+    after = cash + short * 9 * 0.999
+    long = np.floor((after - short * 9 * 1.001) / (1.001 * 9))
+    assert rows["qty"][:, 0].tolist() == [0, 0, 83, 83, -short, -short, long]
+    assert rows["equity"][5] == pytest.approx(after - short * 9)
+
+
+def test_mean_reversion_takes_the_other_side_but_for_ties():
+    rng = np.random.default_rng(3)
+    closes = 100 * np.exp(np.cumsum(rng.normal(0, 0.02, 200)))
+    sides = []
+    for name in ("trend_following(3,8)", "mean_reversion(3,8)"):
+        rows = run(
+            make(name, 1),
+            market(closes),
+            costs=TENTH,
+            limits=SHORTS,
+            venue=CLOSES,
+            sizing=ONE_ORDER,
+        )
+        sides.append(np.sign(rows["qty"][10:, 0]))
+    assert (sides[0] == -sides[1]).all()
+    assert len(set(sides[0])) == 2
+
+
+def test_fixed_monthly_holds_the_percents_it_is_given():
+    rows = run(make("fixed_monthly(60,40)", 2), market([10] * 5, [20] * 5, start="2020-01-30"))
+    assert rows["qty"][-1].tolist() == [60, 20]
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("flat(3)", "expected 0 numbers in brackets, found 1"),
+        ("trend_following(20,5)", "expected a fast window below the slow one, found 20 and 5"),
+        ("fixed_monthly(60,40,20)", "expected 2 numbers in brackets, found 3"),
+        ("fixed_monthly(60,50)", "expected percents that add up to 100 at most, found 110"),
+    ],
+)
+def test_numbers_a_baseline_cannot_use_are_refused(name, wrong):
+    with pytest.raises(SettingsError, match=wrong):
+        make(name, 2)
+
+
+def test_least_variance_of_two_symbols_is_the_closed_form():
+    # w1 = (s22 - s12) / (s11 + s22 - 2 s12) = (9 - 1) / (4 + 9 - 2)
+    found = weights(np.array([[4.0, 1.0], [1.0, 9.0]]))
+    assert found == pytest.approx([8 / 11, 3 / 11])
+
+
+def test_least_variance_leaves_out_what_would_be_sold_short():
+    # Unconstrained, the second would get (1 - 1.9) / (1 + 4 - 3.8) < 0.
+    assert weights(np.array([[1.0, 1.9], [1.9, 4.0]])).tolist() == [1.0, 0.0]
+
+
+def test_least_variance_of_many_meets_the_conditions_of_an_optimum():
+    rng = np.random.default_rng(5)
+    for symbols in (2, 5, 30):
+        cov = np.cov(rng.normal(size=(symbols, 60)) + rng.normal(size=60))
+        found = weights(cov)
+        slope = cov @ found
+        assert found.min() >= 0
+        assert found.sum() == pytest.approx(1.0)
+        assert slope[found > 0] == pytest.approx(found @ slope)
+        assert (slope >= found @ slope * (1 - 1e-9)).all()
 
 
 def test_unknown_baseline_is_named_with_those_that_exist():
