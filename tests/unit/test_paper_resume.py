@@ -17,6 +17,7 @@ from engine.checkpoint import RECORD
 from engine.clock import SystemClock
 from engine.errors import SettingsError, UsageError, VenueUnavailable
 from engine.reasons import Reason
+from engine.run.notify import VARIABLE
 from engine.run.paper import commands
 from engine.run.paper.bars_kept import bars_from
 from engine.run.paper.room import furnish
@@ -79,8 +80,9 @@ def test_rebase_on_the_day_of_a_split_does_not_split_the_new_shares_again(tmp_pa
         acc.close_plus(SECOND)
         found = acc.look()
         assert found.state in ("waiting", "closed"), found
-        equity = acc.entries("decision")[-1].body["equity"]
-        assert equity == pytest.approx(float(acc.exchange.account()["equity"]), rel=1e-6)
+        decision = acc.entries("decision")[-1].body
+        net = float(acc.exchange.account()["equity"]) - decision["book"]["fees"][0]
+        assert decision["equity"] == pytest.approx(net, rel=1e-6)
 
 
 def test_halt_with_cancel_switches_off_even_where_the_venue_cannot_be_asked(tmp_path, agent):
@@ -212,3 +214,41 @@ def test_first_look_during_a_session_promises_the_next_close_and_no_missed_sessi
         found = acc.look()
         assert found.state == "waiting"
         assert "the first decision comes after the next close" in found.message
+
+
+def test_rebase_keeps_what_our_modelled_costs_came_to(tmp_path, agent):
+    with account(tmp_path, agent) as acc:
+        acc.filled()
+        acc.close_plus(START)
+        acc.look()
+        before = acc.entries("decision")[-1].body
+        assert before["book"]["fees"][0] > 0
+        acc.resume(rebase=True)
+        after = acc.entries("resumed")[-1].body
+        assert after["book"]["fees"] == before["book"]["fees"]
+        assert after["peak"] == pytest.approx(before["equity"], rel=1e-9)
+
+
+def test_position_without_a_price_counts_at_what_was_paid(tmp_path, agent):
+    # Or equity would be no number, and every guard on it off.
+    with account(tmp_path, agent) as acc:
+        acc.exchange.external_fill("IBM", 2)
+        paid = float(acc.exchange.account()["cash"])
+        room = acc.room
+        room.settings = room.settings.model_copy(
+            update={"paper": room.settings.paper.model_copy(update={"adopt": True})}
+        )
+        acc.spoil("edit", "/v2/positions", times=0, add={"current_price": None})
+        assert np.isnan(room.gateway.positions()["IBM"].price)
+        assert acc.look().state == "waiting"
+        book = acc.entries("opened")[0].body["book"]
+        assert book["mark"] == book["basis"]
+        assert book["cash"] == [paid]
+
+
+def test_messages_that_cannot_be_sent_are_refused_before_anything_is_done(tmp_path, agent):
+    with account(tmp_path, agent) as acc:
+        keys = {KEY_ID: acc.exchange.key_id, SECRET: acc.exchange.secret}
+        with patch.dict(os.environ, keys | {VARIABLE: "no-address"}), pytest.raises(UsageError):
+            commands.run_once(acc.settings, None, as_json=True)
+        assert acc.posts == []

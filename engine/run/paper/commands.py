@@ -50,13 +50,14 @@ def run_once(settings: Settings, session: date | None, as_json: bool) -> Result:
     room, keys = _open(settings)
     if session is not None:
         _require_due(room.clock, session)
+    tell = notifier(os.environ)  # refused before anything is done, not after
     with log_to(room.folder, room.clock, _secrets(keys)):
         result = run_cycle(room)
         _log.info("%s %s: %s", result.session or "-", result.state, result.message)
         if result.news:
-            notifier(os.environ).send(result.news)
+            tell.send(result.news)
         if result.state == "halted":
-            notifier(os.environ).send(f"halted, nothing is sent: {result.message}")
+            tell.send(f"halted, nothing is sent: {result.message}")
     if not as_json:
         echo(f"PAPER {result.state}: {result.message}")
     return _told(result)
@@ -124,6 +125,8 @@ def resume(
         room.kill_file.unlink(missing_ok=True)
     if not as_json:
         echo(f"PAPER resumed: {reason}" + ("; books as the venue has them" if rebase else ""))
+        wait = settings.paper.schedule.heartbeat
+        echo(f"PAPER a runner looks within {wait} minutes, `barwise paper once` at once")
     return {"resumed": True, **{k: v for k, v in body.items() if k != "book"}}
 
 

@@ -64,12 +64,15 @@ def venue_book(room: Room, account: Account) -> Book:
 
 
 def rebased_book(room: Room, state: State, account: Account) -> Book:
-    """Return what the venue holds, in shares of the last decision's session.
+    """Return what the venue holds, less our modelled costs, in shares of the last decision.
 
     The splits since are taken out, because whoever reads the book puts them in again.
     Raises: as `venue_book`.
     """
     book = venue_book(room, account)
     split = splits_since_decision(room, state, time.last_opened(room.clock.now(), CALENDAR))
+    if state.book is not None:
+        book.fees = state.book.fees.copy()
+        book.cash -= book.fees
     book.qty, book.basis, book.mark = book.qty / split, book.basis * split, book.mark * split
     return book
