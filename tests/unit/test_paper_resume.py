@@ -252,3 +252,11 @@ def test_messages_that_cannot_be_sent_are_refused_before_anything_is_done(tmp_pa
         with patch.dict(os.environ, keys | {VARIABLE: "no-address"}), pytest.raises(UsageError):
             commands.run_once(acc.settings, None, as_json=True)
         assert acc.posts == []
+
+
+def test_symbol_without_a_bar_is_told_to_a_person(tmp_path, agent):
+    with account(tmp_path, agent) as acc:
+        acc.filled()
+        acc.exchange.drop_bar("IBM", START)
+        acc.close_plus(START)
+        assert f"no bar, so not decided on: IBM {START}; " in acc.look().news

@@ -21,15 +21,17 @@ _log = logging.getLogger("barwise.paper")
 SPARE = 20  # sessions more than features and burn-in need, for symbols that did not trade on some
 
 
-def fetch_bars(room: Room, notes: Notes, state: State, session: date) -> None:
-    """Bring the journal's bars up to `session`; what is there already is not asked for again.
+def fetch_bars(room: Room, notes: Notes, state: State, session: date) -> tuple[str, ...]:
+    """Bring the journal's bars up to `session`; return the bars that are missing among the new ones.
+
+    What is there already is not asked for again.
 
     A memory that starts from a burn-in gets all its history anew: another agent may look further
     back, or learned from another feed.
     Raises: as `engine.run.paper.accept.accept` and the gateway.
     """
     if state.last_bars == session:
-        return
+        return ()
     known = None if state.fresh_memory else bars_from(notes.journal.entries("bars"))
     if known is None:
         first = session - timedelta(days=_days(room))
@@ -47,6 +49,7 @@ def fetch_bars(room: Room, notes: Notes, state: State, session: date) -> None:
         _log.warning("bars of %s: %s", session, line)
     notes.note("bars", session, bars_body(accepted.bars) | said | {"anew": known is None})
     notes.commit()
+    return accepted.missing
 
 
 def _compared(room: Room, traded: Bars) -> list[str]:

@@ -61,7 +61,9 @@ class Look:
 
     def _decide(self, session: date) -> None:
         require_calendar(self.room, session)
-        fetch_bars(self.room, self.notes, self.state, session)
+        missing = fetch_bars(self.room, self.notes, self.state, session)
+        if silent := [each for each in missing if each.endswith(f" {session}")]:
+            self.news.append(f"no bar, so not decided on: {', '.join(silent)}")
         kept = bars_from(self.notes.journal.entries("bars"))
         assert kept is not None
         decided = decide(self.room, self.state, self.desk, kept, self._label())
