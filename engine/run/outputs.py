@@ -61,8 +61,14 @@ def metrics_of(
         _account(agent, tested, settings.costs),
         {name: _account(rec, tested, settings.costs) for name, rec in baselines.items()},
         Events.from_columns(_events(tested)),
-        Conventions(benchmark="buy_and_hold", dividends_paid=settings.venue.pay_dividends),
+        Conventions(benchmark=_benchmark(baselines), dividends_paid=settings.venue.pay_dividends),
     )
+
+
+def _benchmark(baselines: Mapping[str, Recorder]) -> str:
+    # It may carry a number: buy_and_hold(30).
+    plain = Conventions().benchmark
+    return next((name for name in baselines if name.partition("(")[0] == plain), plain)
 
 
 _FILL_COLUMNS = ("session", "symbol", "qty", "price", "fee", "slippage", "regulatory")
