@@ -65,7 +65,7 @@ def rows(run: Run) -> list[dict[str, str]]:
         "autocorrelation": _number(found, "autocorrelation", "{:.2f}"),
         "psr": _percent(found, "psr"),
         "track_record": _number(found, "track_record", "{:,.0f} bars"),
-        "trials": _trials(tried).replace(" trials", ""),
+        "trials": _trials(tried),
         "luck": _number(found, "luck", "{:.4f}"),
         "dsr": _percent(found, "dsr"),
         "pbo": _number(found, "pbo", "{:.2f}"),
@@ -104,7 +104,7 @@ def foot(run: Run) -> list[str]:
         f"autocorrelation {_number(found, 'autocorrelation', '{:.2f}')}",
         f"above zero with {_percent(found, 'psr')} (PSR)",
         f"{_number(found, 'track_record', '{:,.0f}')} bars needed, {found['bars']:,} tested",
-        f"deflated {_percent(found, 'dsr')} (DSR), {_trials(tried)}",
+        f"deflated {_percent(found, 'dsr')} (DSR), trials {_trials(tried)}",
         f"probability of overfitting {_number(found, 'pbo', '{:.2f}')}",
     ]
     return ["; ".join(parts) + ".", verdict(run)]
@@ -112,15 +112,15 @@ def foot(run: Run) -> list[str]:
 
 def _trials(tried: dict[str, Any]) -> str:
     if not tried:
-        return f"{NOT_AVAILABLE} trials"
-    return f"{tried['counted']:,} trials, effective {tried['effective']:,.1f}"
+        return NOT_AVAILABLE
+    return f"{tried['counted']:,}, effective {tried['effective']:,.1f}"
 
 
 def _counted(tried: dict[str, Any]) -> str:
     if not tried:
         return ""
     lost = f"; {tried['lost']:,} return series are gone or were changed" if tried["lost"] else ""
-    return f"In {tried['rows']:,} trainings and evaluations{lost}."
+    return f"Trainings and evaluations: {tried['rows']:,}{lost}."
 
 
 def _chosen(found: dict[str, Any], tried: dict[str, Any]) -> str:

@@ -94,6 +94,6 @@ def _line(trial: Trial) -> str:
 
 def _count(name: str, found: Tally) -> str:
     return (
-        f"data {name[:8]}: {found.counted:,} trials counted in {found.rows:,} trainings and "
-        f"evaluations, effective {found.effective:,.1f}"
+        f"data {name[:8]}: trials counted {found.counted:,} (trainings and evaluations "
+        f"{found.rows:,}), effective {found.effective:,.1f}"
     )

@@ -162,7 +162,7 @@ def test_command_lists_and_verifies(
     assert cli.run(["trials", "list", config]) == 0
     told = capsys.readouterr().out.splitlines()
     assert len(told) == 4  # head, two rows, one count
-    assert told[-1].startswith(f"data {data[:8]}: 2 trials counted in 2 trainings and evaluations")
+    assert told[-1].startswith(f"data {data[:8]}: trials counted 2 (trainings and evaluations 2)")
     assert cli.run(["trials", "list", config, "--data", data[:6], "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["trials"]) == 2
     assert cli.run(["trials", "list", config, "--data", "none"]) == 1

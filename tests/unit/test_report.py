@@ -118,7 +118,7 @@ def test_page_says_what_the_result_proves_and_what_was_tried(page):
         "after 15 trials, 0.95 needed",
         "not known Memoryless twin not run",
         "15, effective 13.5",
-        "In 4 trainings and evaluations.",
+        "Trainings and evaluations: 4.",
         "a value below 0.5 proves nothing. 12 checkpoints, 2008-01-02 to 2009-08-05, 16 blocks.",
         "Autocorrelation, lag 1",
     ):
@@ -179,7 +179,7 @@ def test_terminal_table_fits_a_hundred_columns_and_shows_every_account(folder, p
 
 def test_terminal_says_beneath_the_table_what_it_proves(folder):
     text = " ".join(printed(folder).split())
-    assert "(DSR), 15 trials, effective 13.5; probability of overfitting 0." in text
+    assert "(DSR), trials 15, effective 13.5; probability of overfitting 0." in text
     assert "No evidence of an edge: deflated Sharpe ratio 0." in text
     assert "memoryless twin not run." in text
 
