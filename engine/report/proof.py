@@ -74,7 +74,7 @@ def rows(run: Run) -> list[dict[str, str]]:
     more = {
         "track_record": f"{found['bars']:,} were tested.",
         "trials": _counted(tried),
-        "luck": f"From the spread of {tried.get('measured', 0):,} Sharpe ratios.",
+        "luck": f"From the spread of {tried['measured']:,} Sharpe ratios." if found["luck"] else "",
         "pbo": _chosen(found, tried),
     }
     return [

@@ -116,7 +116,7 @@ def test_page_says_what_the_result_proves_and_what_was_tried(page):
         "No evidence of an edge.",
         "Deflated Sharpe ratio 0.",
         "after 15 trials, 0.95 needed",
-        "not known Memoryless twin not run",
+        "open Memoryless twin not run",
         "15, effective 13.5",
         "Trainings and evaluations: 4.",
         "a value below 0.5 proves nothing. 12 checkpoints, 2008-01-02 to 2009-08-05, 16 blocks.",
