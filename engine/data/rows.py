@@ -17,7 +17,8 @@ HALF_ADJUSTED = 0.02  # share of bars with close outside [low, high] that is no 
 _PRICES = (OPEN, HIGH, LOW, CLOSE)
 _CLAMP_REMEDY = "mend the row, or clamp on request with `barwise data clean --clamp`"
 _HALF_REMEDY = (
-    "close is adjusted and open, high, low are not: get a file that adjusts all four, or none"
+    "close is adjusted and open, high, low are not: get a file that adjusts all four, or none, or "
+    'read the close alone with data.prices = "close"'
 )
 
 

@@ -25,6 +25,7 @@ from engine.run.build import dates
 from engine.run.evaluation import evaluate
 from engine.settings import load
 from engine.sources import load as load_bars
+from tests.crossings import best_pairs
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ENDS = ("2020-05-08", "2020-05-12")
@@ -184,6 +185,7 @@ TICKERS = (
     "GOOGL",
     "KO",
 )
+WINDOWS = ("AAPL", "KO")  # the other eight take as long, and agree as well
 PROFITS = {  # dollars on 100,000: bought and held, sold and held, trend, reversion
     "0700.HK": (-9_105, 8_905, 2_462, -30_876),
     "0939.HK": (-2_863, 2_663, -38_795, -17_817),
@@ -239,6 +241,16 @@ def test_tdqn_rules_to_three_decimals(shared_data, tmp_path, ticker):
     sharpes = [round(m.sharpe(m.returns_of(curve), PERIODS), 3) for curve in curves]
     assert sharpes == [float(row[rule]) for rule in ("BH", "SH", "TF", "MR")]
     assert tuple(round(curve[-1] - 100_000) for curve in curves) == PROFITS[ticker]
+
+
+@pytest.mark.parametrize("ticker", WINDOWS)
+def test_tdqn_windows_are_those_that_did_best_in_training(shared_data, ticker):
+    file = shared_data / "tdqn-10" / f"{ticker}_2012-1-1_2018-1-1.csv"
+    whole = (f'data.path="{file}"', f'data.symbols=["{ticker}"]')
+    settings = load(CONFIGS / "tdqn.toml", whole)
+    row = rows_of(shared_data / "reference" / "tdqn-table6.csv", "ticker")[ticker]
+    stated = tuple(ast.literal_eval(row[f"{rule}_short_long"]) for rule in ("TF", "MR"))
+    assert best_pairs(settings, bars_of(settings.data)) == stated
 
 
 def test_backtrader_trades_the_table_as_the_replay_does(shared_data, tmp_path):

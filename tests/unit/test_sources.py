@@ -501,3 +501,40 @@ def test_total_basis_beside_an_adjusted_close_that_differs_is_refused(tmp_path):
     wanted = {"source": "csv", "path": str(path), "price_basis": "total"}
     with pytest.raises(DataError, match="moves apart from the close"):
         load(DataSettings.model_validate(wanted))
+
+
+ADJUSTED = "Date,Open,High,Low,Close,Volume,Adj Close\n"
+DIVIDEND = ("2020-03-02,10,12,9,11,100,9.9", "2020-03-03,11,13,10,12,200,12")
+
+
+def test_the_close_alone_stands_for_all_four_prices_and_pays_no_dividend(tmp_path):
+    path = written(tmp_path, DIVIDEND, ADJUSTED)
+    assert loaded(path, price_basis="split").dividend.any()
+    bars = loaded(path, price_basis="split", prices="close")
+    assert bars.ohlcv[:, 0].tolist() == [[11, 11, 11, 11, 100], [12, 12, 12, 12, 200]]
+    assert not bars.dividend.any()
+
+
+def test_the_adjusted_close_alone_is_a_total_return(tmp_path):
+    path = written(tmp_path, DIVIDEND, ADJUSTED)
+    bars = loaded(path, price_basis="total", prices="adjusted")
+    assert bars.ohlcv[0, 0].tolist() == [9.9, 9.9, 9.9, 9.9, 100]
+
+
+def test_half_adjusted_bars_are_taken_as_closes(shared_data):
+    path = shared_data / "tdqn-10" / "KO_2018-1-1_2020-1-1.csv"
+    bars = loaded(path, symbols=("KO",), price_basis="total", prices="close")
+    assert (bars.ohlcv[:, 0, :CLOSE] == bars.ohlcv[:, 0, [CLOSE]]).all()
+    assert 'read the close alone with data.prices = "close"' in refused(path)
+
+
+def test_closes_that_cannot_be_what_they_are_called_are_refused(tmp_path):
+    path = written(tmp_path, GOOD)
+    with pytest.raises(ValidationError, match='"close" knows no splits'):
+        loaded(path, prices="close")
+    with pytest.raises(ValidationError, match='"adjusted" are total returns'):
+        loaded(path, price_basis="split", prices="adjusted")
+    with pytest.raises(ValidationError, match="for csv and parquet"):
+        DataSettings(prices="close")
+    message = refused(path, price_basis="total", prices="adjusted")
+    assert "expected a column of adjusted closes, found none" in message
