@@ -37,7 +37,7 @@ class StepGraph:
 
         model = copy.deepcopy(_export(*self.net.shape))
         _put_weights(model, self.net)
-        folded: bytes = onnxscript.optimizer.optimize(model).SerializeToString()
+        folded: bytes = _without_notes(onnxscript.optimizer.optimize(model)).SerializeToString()
         return folded
 
 
@@ -77,6 +77,16 @@ def _export(widths: Widths, network: NetworkSettings, memory: str) -> Any:
         )
     assert program is not None
     return program.model_proto
+
+
+def _without_notes(model: Any) -> Any:
+    # The exporter notes paths of this machine, and symbols of whatever it exported before in this
+    # process: without them the same weights are the same bytes wherever they were trained.
+    graph = model.graph
+    values = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
+    for part in (model, graph, *graph.node, *values):
+        del part.metadata_props[:]
+    return model
 
 
 def _put_weights(model: Any, net: ActorCritic) -> None:

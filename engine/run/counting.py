@@ -33,10 +33,12 @@ def counted(
     parts: tuple[str, ...],
     folder: Path,
     checkpoint: Path | None = None,
+    seed: int | None = None,
 ) -> Iterator[tuple[Ledger, OpenTrial]]:
     """Open a trial before the work and close it however the work ends.
 
-    `parts` are the segments touched: train, validation, test. `folder` is where the run writes.
+    `parts` are the segments touched: train, validation, test. `folder` is where the run writes. The
+    seed is the checkpoint's or the training's; `seed` is that of a test of several checkpoints.
     """
     agent = read(checkpoint) if checkpoint else None
     plan = Plan(
@@ -45,7 +47,7 @@ def counted(
         settings=settings_hash(settings),
         code=code_version(),
         segments={part: _span(bars, settings, part) for part in parts},
-        seed=agent.seed if agent else settings.train.seed if "train" in parts else None,
+        seed=agent.seed if agent else settings.train.seed if "train" in parts else seed,
         costs=settings.costs.model_dump(mode="json"),
         folder=os.path.relpath(folder, settings.ledger.parent),
         checkpoint=agent.sha256[POLICY] if agent else None,

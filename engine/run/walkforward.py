@@ -56,6 +56,7 @@ def walk_forward(
 
 
 def _begin(walk: WalkForward) -> None:
+    walk.folder.mkdir(parents=True, exist_ok=True)
     write_table(walk.folder / "windows.csv", window_table(walk))
     tested = walk.bars.between(
         walk.bars.sessions[walk.tested.first], walk.bars.sessions[walk.tested.last]
@@ -127,7 +128,6 @@ def _test(walk: WalkForward) -> bool:
         try:
             for number, (kind, seed) in enumerate(pairs, start=1):
                 if not (walk.record(kind, seed) / "summary.json").is_file():
-                    # A look at the tested bars: it begins here, and ends when its record is written.
                     write_record(walk, kind, seed, rivals)
                 show(number, f"{kind}, seed {seed}")
         except KeyboardInterrupt:

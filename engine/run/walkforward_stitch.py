@@ -15,10 +15,12 @@ from engine.policy import Policy
 from engine.report.folder import RunFolder
 from engine.report.formats import FILL_RULES
 from engine.run.backtest import baseline_trader, new_venue
+from engine.run.counting import SERIES, counted, seen
 from engine.run.evaluation import costs_text, deployed, turnover_a_bar
 from engine.run.outputs import metrics_of, write_run
 from engine.run.record import Recorder
 from engine.run.replay import replay
+from engine.run.validation import score_of
 from engine.run.walkforward_plan import AGENT, TWIN, WalkForward
 from engine.settings import Settings
 from engine.trader import Trader
@@ -31,9 +33,17 @@ BOOKS = (
 
 
 def write_record(walk: WalkForward, kind: str, seed: int, rivals: "Rivals") -> None:
-    """Test one seed over all windows and write its run folder, at every cost of the sweep."""
-    settings = walk.settings_of(kind, seed)
-    agent = stitched(walk, kind, seed, settings)
+    """Test one seed over all windows and write its run folder, at every cost of the sweep.
+
+    It is one trial: its row in the ledger is opened before anything is played. The sweep asks how the
+    same agents stand other costs; nothing is chosen by it, and it is not counted again.
+    """
+    settings, folder = walk.settings_of(kind, seed), walk.record(kind, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    with counted(settings, walk.bars, "test", ("test",), folder, seed=seed) as (_, trial):
+        agent = stitched(walk, kind, seed, settings)
+        score = score_of(agent.arrays()["equity"], settings.train.score)
+        seen(trial, agent, score, folder / f"{SERIES}.npy")
     baselines = rivals.of(settings, turnover_a_bar(agent))
     sweep = [
         row
@@ -41,8 +51,7 @@ def write_record(walk: WalkForward, kind: str, seed: int, rivals: "Rivals") -> N
         for row in _swept(walk, kind, seed, bps, rivals)
     ]
     summary = _summary(walk, kind, seed, settings) | {"costs_swept": sweep}
-    folder = RunFolder(walk.record(kind, seed))
-    write_run(folder, settings, walk.bars, agent, baselines, summary)
+    write_run(RunFolder(folder), settings, walk.bars, agent, baselines, summary)
 
 
 def stitched(walk: WalkForward, kind: str, seed: int, settings: Settings) -> Recorder:

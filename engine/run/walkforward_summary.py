@@ -7,35 +7,29 @@ The agent and its twin are compared seed by seed.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from engine.across_seeds import bootstrap_interval, compare, interquartile_mean
-from engine.errors import CheckpointError
 from engine.evidence import against_twin
 from engine.measures import NotComputable
-from engine.report.folder import RunFolder, write_table
+from engine.report.folder import RunFolder
 from engine.run.evaluation import costs_text
 from engine.run.executor import outcome
 from engine.run.seeds import COVERAGE
-from engine.run.walkforward_plan import AGENT, TWIN, Part, WalkForward
+from engine.run.walkforward_plan import AGENT, TWIN, WalkForward
 from engine.run.walkforward_stitch import BOOKS, SWEPT
+from engine.run.walkforward_tables import (
+    HEADLINE,
+    Tests,
+    ended,
+    write_costs,
+    write_seeds,
+    write_trainings,
+)
 from engine.windows import RULES
 
-HEADLINE = (
-    "total_return",
-    "cagr",
-    "volatility",
-    "sharpe",
-    "max_drawdown",
-    "turnover",
-    "gross_exposure",
-    "trades",
-    "total_costs",
-)
 ENOUGH_SEEDS = 10
 PAIRED = "sharpe"  # what agent and twin are compared by
 
@@ -43,10 +37,9 @@ PAIRED = "sharpe"  # what agent and twin are compared by
 def sum_up(walk: WalkForward) -> dict[str, Any]:
     """Write trainings.csv, seeds.csv, costs.csv and summary.json; return what the last one holds."""
     tests = {kind: [_test(walk, kind, seed) for seed in walk.seeds] for kind in walk.kinds}
-    _write_trainings(walk)
-    _write_seeds(walk, tests)
-    swept = _costs(walk, tests)
-    write_table(walk.folder / "costs.csv", swept)
+    write_trainings(walk)
+    write_seeds(walk, tests)
+    swept = write_costs(walk, tests)
     summary = _summary(walk, tests) | {"costs_swept": _by_cost(swept)}
     RunFolder(walk.folder).write(summary=summary)
     return summary
@@ -71,7 +64,7 @@ def _test(walk: WalkForward, kind: str, seed: int) -> dict[str, Any]:
     return {"metrics": metrics, "costs_swept": summary["costs_swept"]}
 
 
-def _summary(walk: WalkForward, tests: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+def _summary(walk: WalkForward, tests: Tests) -> dict[str, Any]:
     settings, asked = walk.settings, walk.settings.walkforward
     stopped = [part for part in walk.parts() if (outcome(part.job) or {}).get("stopped")]
     agent = [test["metrics"] for test in tests[AGENT]]
@@ -110,7 +103,7 @@ def _account(seeds: Sequence[Mapping[str, float | None]]) -> dict[str, Any]:
     return {key: across([values[key] for values in seeds]) for key in HEADLINE}
 
 
-def _against_twin(walk: WalkForward, tests: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+def _against_twin(walk: WalkForward, tests: Tests) -> dict[str, Any]:
     ours, theirs = (
         [test["metrics"]["agent"][PAIRED] for test in tests[kind]] for kind in (AGENT, TWIN)
     )
@@ -136,7 +129,7 @@ def _weights(walk: WalkForward) -> dict[str, int]:
 def _steps(walk: WalkForward) -> dict[str, int]:
     updates = {kind: 0 for kind in walk.kinds}
     for part in walk.parts():
-        updates[part.kind] += _ended(part)["updates"]
+        updates[part.kind] += ended(part)["updates"]
     train = walk.settings.train
     return {kind: count * train.books * train.rollout_steps for kind, count in updates.items()}
 
@@ -165,74 +158,6 @@ def _warnings(walk: WalkForward, summary: Mapping[str, Any]) -> list[str]:
     return told
 
 
-def _write_trainings(walk: WalkForward) -> None:
-    parts = list(walk.parts())
-    ended = [_ended(part) for part in parts]
-    returns = {
-        (kind, seed): _window_returns(walk, walk.record(kind, seed))
-        for kind in walk.kinds
-        for seed in walk.seeds
-    }
-    columns: dict[str, list[Any]] = {
-        "kind": [part.kind for part in parts],
-        "seed": [part.seed for part in parts],
-        "window": [part.window.number for part in parts],
-        "updates": [found["updates"] for found in ended],
-        "stopped": [found["stopped"] or "" for found in ended],
-        "best_update": [found["best_update"] for found in ended],
-        "validation_score": [found["validation_score"] for found in ended],
-        "test_return": [returns[p.kind, p.seed][p.window.number - 1] for p in parts],
-        "checkpoint_sha256": [found["sha256"] for found in ended],
-    }
-    write_table(walk.folder / "trainings.csv", columns)
-
-
-def _ended(part: Part) -> dict[str, Any]:
-    from engine.checkpoint import POLICY, read
-
-    found = outcome(part.job)
-    if found is None or "error" in found:
-        raise CheckpointError(f"{part.job.folder}: the training has not ended; resume the run")
-    info = read(part.checkpoint)
-    return found | {"best_update": info.update, "sha256": info.sha256[POLICY]}
-
-
-def _window_returns(walk: WalkForward, folder: Path) -> list[float]:
-    # What a window's decisions earned: they fill on the bar after, the last one in the next window.
-    equity = RunFolder(folder).read().equity["agent"]
-    start = walk.tested.first
-    marks = [equity[window.test.first - start] for window in walk.windows] + [equity[-1]]
-    return [float(after / before - 1.0) for before, after in pairwise(marks)]
-
-
-def _write_seeds(walk: WalkForward, tests: Mapping[str, list[dict[str, Any]]]) -> None:
-    rows = [
-        (kind, seed, test)
-        for kind in tests
-        for seed, test in zip(walk.seeds, tests[kind], strict=True)
-    ]
-    columns: dict[str, list[Any]] = {
-        "kind": [kind for kind, _, _ in rows],
-        "seed": [seed for _, seed, _ in rows],
-    }
-    for key in HEADLINE:
-        columns[key] = [_number(test["metrics"]["agent"][key]) for _, _, test in rows]
-    write_table(walk.folder / "seeds.csv", columns)
-
-
-def _costs(walk: WalkForward, tests: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[Any]]:
-    rows = [
-        {"seed": seed, **row}
-        for kind in tests
-        for seed, test in zip(walk.seeds, tests[kind], strict=True)
-        for row in test["costs_swept"]
-    ]
-    table: dict[str, list[Any]] = {
-        key: [row[key] for row in rows] for key in ("account", "seed", "bps")
-    }
-    return table | {key: [_number(row[key]) for row in rows] for key in SWEPT}
-
-
 def _by_cost(table: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
     # The sweep over seeds: one row for each account and cost.
     found: dict[tuple[str, float], dict[str, list[Any]]] = {}
@@ -245,7 +170,3 @@ def _by_cost(table: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
         {"account": account, "bps": bps, **{key: across(values[key]) for key in SWEPT}}
         for (account, bps), values in found.items()
     ]
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)

@@ -3,12 +3,13 @@
 import csv
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from rich.console import Console
 
@@ -27,6 +28,7 @@ from engine.run.walkforward_stitch import stitched
 from engine.run.walkforward_summary import across
 from engine.settings import Settings, build
 from engine.trader import Trader
+from engine.trials import Ledger
 
 TREE: dict[str, Any] = {
     "name": "tiny",
@@ -89,6 +91,14 @@ class Noted(Inline):
 
 def made(**walkforward: Any) -> Settings:
     return build(TREE | {"walkforward": TREE["walkforward"] | walkforward}, "")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the trial ledger, which lies in the folder of runs, out of the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("elsewhere"))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +262,18 @@ def test_numbers_over_seeds_are_interquartile_means_and_a_missing_one_leaves_non
     assert "missing" in across([1.0, None])["why"]
 
 
+def test_every_training_and_every_test_is_one_trial(tmp_path: Path) -> None:
+    settings = build(TREE | {"trials_path": str(tmp_path / "trials.sqlite")}, "")
+    with pytest.raises(Killed):
+        walk_forward(settings, tmp_path / "run", Dies(7))
+    walk_forward(settings, tmp_path / "run", Inline(), resume=True)
+    with Ledger(settings.ledger) as ledger:
+        found = [(trial.plan.purpose, trial.status) for trial in ledger.trials()]
+    # The one that was killed counts, and its second half is a trial of its own.
+    trained = [("validate", "done"), ("validate", "failed"), *[("validate", "done")] * 3]
+    assert found == [*trained, ("test", "done"), ("test", "done")]
+
+
 @pytest.mark.parametrize("updates", [2, 7])
 def test_killed_and_resumed_gives_the_files_of_an_undisturbed_run(
     whole: Path, tmp_path: Path, updates: int
@@ -262,6 +284,12 @@ def test_killed_and_resumed_gives_the_files_of_an_undisturbed_run(
     walk_forward(made(), tmp_path, again, resume=True)
     assert len(again.jobs) == 4 - updates // 4
     assert files(tmp_path) == files(whole)
+
+
+def test_a_checkpoint_says_nothing_of_the_process_that_wrote_it(walk: WalkForward) -> None:
+    # What the exporter notes depends on what the process exported before.
+    model = onnx.load(walk.part(walk.windows[0], AGENT, 0).checkpoint / "policy.onnx")
+    assert not any(part.metadata_props for part in (model, model.graph, *model.graph.node))
 
 
 def test_killed_while_testing_trains_nothing_again(whole: Path, tmp_path: Path) -> None:
