@@ -105,8 +105,8 @@ def plan_windows(
     if at - before < first or at > last:
         raise DataError(
             f"walkforward: {before} sessions are needed before the first test ({gap} left out at "
-            f"each of two boundaries) and one to test, found {max(at - first, 0)} before and "
-            f"{max(last - at + 1, 0)} to test; shorten train_sessions or validation_sessions, test "
+            f"each of two boundaries) and one to test, found {max(min(at, last + 1) - first, 0)} and "
+            f"{max(last - at + 1, 0)}; shorten train_sessions or validation_sessions, test "
             "later, or use more data"
         )
     windows: list[Window] = []
