@@ -95,6 +95,24 @@ class Desk:
             self._follow(line, order)
         self.notes.commit()
 
+    def write_off(self) -> list[str]:
+        """Let go of live orders whose answers cannot be reconciled with what we know; say which.
+
+        For a person who goes on from what the venue holds. Nothing is sent.
+        """
+        gone = []
+        for line in [line for line in self.lines.values() if line.live]:
+            order = self.gateway.order_by_client_id(line.cid)
+            if order is None or not _possible(line, order):
+                body = {
+                    "cid": line.cid,
+                    "why": "written off: the venue tells of it no longer, or otherwise",
+                }
+                self.notes.note("missed", line.intent.session, body)
+                gone.append(line.cid)
+        self.notes.commit()
+        return gone
+
     def cancel(self, lines: Iterable[Line]) -> list[Line]:
         """Ask for orders to be canceled and wait a little; return those that are still live."""
         left = [line for line in lines if line.live]
@@ -188,11 +206,11 @@ class Desk:
             self.notes.note("order", line.intent.session, {"cid": line.cid} | body)
 
     def _require_possible(self, line: Line, order: OrderState) -> None:
-        if not line.filled - DUST <= order.filled_qty <= abs(order.qty) + DUST:
+        if not _possible(line, order):
             raise TradingHalted(
                 f"{line.cid}: expected between {line.filled:g} and {abs(order.qty):g} shares filled, "
                 f"found {order.filled_qty:g}; the venue's answer cannot be: compare its order page "
-                "with `barwise paper status`, then resume"
+                "with `barwise paper status`, then resume with --rebase"
             )
 
     def _day_of(self, order: OrderState) -> date:
@@ -204,6 +222,10 @@ class Desk:
 def fills_of(lines: Iterable[Line]) -> list[tuple[Line, Fill]]:
     """Return the fills that no book holds yet, in the order in which they came."""
     return [(line, fill) for line in lines for fill in line.fills[line.booked :]]
+
+
+def _possible(line: Line, order: OrderState) -> bool:
+    return line.filled - DUST <= order.filled_qty <= abs(order.qty) + DUST
 
 
 def _part(line: Line, whole: float, more: float) -> float:

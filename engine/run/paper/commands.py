@@ -114,7 +114,9 @@ def resume(
         body: Result = {"reason": reason, "before": state.halted}
         if rebase:
             account = preflight(room, state)
-            _desk(room, journal, state).poll()  # what has filled since belongs to the new books
+            desk = _desk(room, journal, state)
+            body["written_off"] = desk.write_off()
+            desk.poll()  # what has filled since belongs to the new books
             book = rebased_book(room, state, account)
             body |= {"book": book_body(book), "peak": float(book.equity()[0])}
         if new_checkpoint:

@@ -61,6 +61,7 @@ def decide(room: Room, state: State, desk: Desk, kept: Bars, label: str) -> Deci
     sizes = {order.data._name: float(order.size) for order in broker.queued}
     wanted = np.array([[sizes.get(symbol, 0.0) for symbol in room.symbols]])
     last = recorder.rows[-1]
+    _require_adopted_ready(room, state, last["reasons"])
     qty, why = _allowed(room, wanted)
     _require_guards(room, state, day(unseen.sessions[-1]), float(last["equity"]), qty)
     entries = []
@@ -123,6 +124,20 @@ def _trader(room: Room, state: State, kept: Bars) -> tuple[Trader, Bars]:
     }
     trader.restore(trader.snapshot() | own)
     return trader, unseen
+
+
+def _require_adopted_ready(room: Room, state: State, reasons: np.ndarray) -> None:
+    # An agent that is short of history is flat: it would sell what it was given to look after.
+    assert state.book is not None
+    if state.decided is not None:
+        return
+    lacking = (state.book.qty[0] != 0) & ((reasons & int(Reason.NOT_READY)) != 0)
+    if lacking.any():
+        names = ", ".join(room.symbols[n] for n in np.flatnonzero(lacking))
+        raise TradingHalted(
+            f"{names}: expected enough bars for the agent to judge the adopted position, found too "
+            "few; wait until the feed has more, or close it and start in a new paper.state_dir"
+        )
 
 
 def _allowed(room: Room, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
