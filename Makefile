@@ -1,5 +1,6 @@
 # make demo   train, backtest and report on the bundled real prices
-# make test   every test, the slow ones included
+# make test   every test but those that repeat another at length (under ten minutes on two cores)
+# make test-all   every test
 # make check  formatting, lint, types, import rules
 # make bench  speed, as ratios (needs the `bench` extra)
 PYTHON ?= python3
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BENCH := $(VENV)/.bench
 
-.PHONY: demo test check bench install clean
+.PHONY: demo test test-all check bench install clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 install: $(INSTALLED)
@@ -26,6 +27,9 @@ demo: $(INSTALLED)
 	$(BIN)/barwise demo
 
 test: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not very_slow"
+
+test-all: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q
 
 check: $(INSTALLED)

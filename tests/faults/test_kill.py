@@ -14,6 +14,7 @@ from tests.kill_points import POINTS, POSTED, UNWRITTEN
 from tests.kill_trials import Scenario, Trial, scenario_of
 
 PARTIAL = "after a partial B7"
+ASKED = ("after B4", "after B5", POSTED)  # first deaths of two that every test run tries
 pytestmark = pytest.mark.slow
 
 
@@ -148,7 +149,13 @@ def deep(depth: int) -> list[tuple[str, ...]]:
     return list(product(POINTS, repeat=depth))
 
 
-@pytest.mark.parametrize("first", POINTS)
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(point, marks=() if point in ASKED else pytest.mark.very_slow)
+        for point in POINTS
+    ],
+)
 def test_f9_killed_again_while_recovering_it_is_as_killed_once(lived, undisturbed, first):
     # Every pair of points; where the second life does not come to its point, it ends the trial.
     broken, twice = {}, 0
@@ -164,6 +171,7 @@ def test_f9_killed_again_while_recovering_it_is_as_killed_once(lived, undisturbe
     assert twice >= 3
 
 
+@pytest.mark.very_slow
 def test_f9_killed_three_times_it_is_as_killed_once(lived, undisturbed, seeds):
     broken, thrice = {}, 0
     triples = deep(3)

@@ -62,7 +62,10 @@ def test_echo_2_is_learned_to_its_gate(tmp_path: Path, rule: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    "rule",
+    ["ppo", *(pytest.param(rule, marks=pytest.mark.very_slow) for rule in ("a2c", "ddpg"))],
+)
 def test_echo_5_is_learned_to_its_gate(tmp_path: Path, rule: str) -> None:
     assert by_recipe(rule, 5, "carry", tmp_path) >= GATES[5]
 
@@ -78,14 +81,16 @@ def test_without_memory_echo_2_earns_nothing(tmp_path: Path, rule: str) -> None:
     ("rule", "k", "memory", "updates", "own"),
     [
         ("ppo", 1, "carry", 30, RECIPES["ppo", 2].own),
-        ("ppo", 2, "window(4)", 50, RECIPES["ppo", 2].own),
+        pytest.param(
+            *("ppo", 2, "window(4)", 50, RECIPES["ppo", 2].own), marks=pytest.mark.very_slow
+        ),
         ("a2c", 1, "carry", 40, RECIPES["a2c", 2].own),
         ("ddpg", 1, "carry", 6, {}),
         (
             *("ddpg", 2, "carry", 12),
             {"ddpg": {"memory_start": "stored", "burn_in_steps": 4, "noise": "ou"}},
         ),
-        ("ddpg", 2, "window(4)", 16, {}),
+        pytest.param(*("ddpg", 2, "window(4)", 16, {}), marks=pytest.mark.very_slow),
     ],
     ids=["ppo-1", "ppo-2-window", "a2c-1", "ddpg-1", "ddpg-2-stored-ou", "ddpg-2-window"],
 )

@@ -22,6 +22,11 @@ def barwise(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPro
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
 
 
+def hears_ctrl_c() -> None:
+    """Run in a child before it starts: a shell's background job would ignore the interrupt."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["--version"], ["data", "--help"], ["train", "--help"]]
 )
@@ -170,7 +175,11 @@ def test_ctrl_c_leaves_a_usable_checkpoint_and_a_readable_folder(tmp_path):
     command = [sys.executable, "-c", code, "train", "demo", "--set", f"runs_dir={tmp_path}"]
     sets = ["--set", "train.updates=10_000", "--set", "train.books=8"]
     child = subprocess.Popen(
-        [*command, *sets], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, *sets],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hears_ctrl_c,
     )
     with child:
         logs = tmp_path.glob("*/training/training.jsonl")

@@ -53,12 +53,14 @@ def test_same_seed_gives_the_same_checkpoint_and_numbers(demo, tmp_path):
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
+@pytest.mark.very_slow
 def test_another_seed_gives_another_agent(demo, tmp_path):
     other = run_demo(tmp_path, "--set", "train.seed=1")
     weights = [Path(str(found["checkpoint"])) / "weights.safetensors" for found in (demo, other)]
     assert weights[0].read_bytes() != weights[1].read_bytes()
 
 
+@pytest.mark.very_slow
 def test_trained_checkpoint_passes_both_checks(demo):
     checkpoint = ("--checkpoint", str(demo["checkpoint"]), "--json")
     for check, key in (("parity", "holds"), ("lookahead", "clean")):

@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from engine.cli import run
+from tests.packaging.test_cli import hears_ctrl_c
 
 CODE = "from engine.cli import main; main()"
 
@@ -19,7 +20,9 @@ def running(*arguments):
     """Run the command until the end of the block; give what it said first, line by line."""
     command = [sys.executable, "-c", CODE, "exchange", *arguments]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, text=True, preexec_fn=hears_ctrl_c
+    ) as process:
         try:
             yield process
         finally:

@@ -11,6 +11,7 @@ import pytest
 
 from brokers.alpaca.keys import KEY_ID, SECRET
 from engine.cli import run
+from engine.run.paper import commands
 from tests.paper_account import Stage, sample_bars, save_checkpoint, staged
 
 FIRST = date(2010, 1, 4)
@@ -26,6 +27,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stage(tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     monkeypatch.chdir(tmp_path)
     with staged(tmp_path / "unused", checkpoint, sample_bars()) as made:
+        # The exchange's clock stands still, so a wait of the commands would be one in real time.
+        monkeypatch.setattr(commands, "clock_of", lambda settings, keys: made.clock)
         monkeypatch.setenv(KEY_ID, made.exchange.key_id)
         monkeypatch.setenv(SECRET, made.exchange.secret)
         paper = {
