@@ -22,9 +22,11 @@ class Costs(BaseModel, frozen=True, extra="forbid"):
     """What one fill costs. Defaults: no commission, 5 bps of slippage, no regulatory fees."""
 
     rate: float = Field(0.0, ge=0, lt=0.1, description="fraction of the traded value, per side")
-    per_share: float = Field(0.0, ge=0, description="dollars per share")
-    per_order: float = Field(0.0, ge=0, description="dollars per filled order")
-    minimum: float = Field(0.0, ge=0, description="least commission of a filled order, dollars")
+    per_share: float = Field(0.0, ge=0, lt=1e6, description="dollars per share")
+    per_order: float = Field(0.0, ge=0, lt=1e6, description="dollars per filled order")
+    minimum: float = Field(
+        0.0, ge=0, lt=1e6, description="least commission of a filled order, dollars"
+    )
     slippage_bps: float = Field(
         5.0, ge=0, lt=1000, description="move of the fill price against the order, basis points"
     )

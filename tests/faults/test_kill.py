@@ -18,6 +18,14 @@ ASKED = ("after B4", "after B5", POSTED)  # first deaths of two that every test 
 pytestmark = pytest.mark.slow
 
 
+def asked(points):
+    """Give every point as a parameter; those that only `make test-all` tries are marked."""
+    return [
+        pytest.param(point, marks=() if point in ASKED else pytest.mark.very_slow)
+        for point in points
+    ]
+
+
 class Deaths:
     """Kills every seed's scenario at one point and keeps what does not hold, by seed."""
 
@@ -93,6 +101,7 @@ def test_f5_killed_with_the_post_accepted_the_order_is_adopted_and_not_sent_agai
     assert deaths.broken == {}
 
 
+@pytest.mark.very_slow
 def test_killed_after_an_acknowledgement_the_others_are_sent_and_this_one_is_not(deaths):
     for killed, whole in deaths.at("after B6"):
         assert posts(killed) == posts(whole)
@@ -123,7 +132,7 @@ def test_f8_killed_around_the_close_of_a_session_nothing_is_traded_and_it_closes
     assert deaths.broken == {}
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", asked(POINTS))
 def test_a_runner_that_stays_dead_for_a_day_sends_nothing_late_and_its_memory_is_the_same(
     lived, undisturbed, point
 ):
@@ -149,13 +158,7 @@ def deep(depth: int) -> list[tuple[str, ...]]:
     return list(product(POINTS, repeat=depth))
 
 
-@pytest.mark.parametrize(
-    "first",
-    [
-        pytest.param(point, marks=() if point in ASKED else pytest.mark.very_slow)
-        for point in POINTS
-    ],
-)
+@pytest.mark.parametrize("first", asked(POINTS))
 def test_f9_killed_again_while_recovering_it_is_as_killed_once(lived, undisturbed, first):
     # Every pair of points; where the second life does not come to its point, it ends the trial.
     broken, twice = {}, 0

@@ -70,7 +70,10 @@ def test_echo_5_is_learned_to_its_gate(tmp_path: Path, rule: str) -> None:
     assert by_recipe(rule, 5, "carry", tmp_path) >= GATES[5]
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    "rule",
+    ["ppo", *(pytest.param(rule, marks=pytest.mark.very_slow) for rule in ("a2c", "ddpg"))],
+)
 def test_without_memory_echo_2_earns_nothing(tmp_path: Path, rule: str) -> None:
     # Greedy: a memoryless agent that draws its actions can use "hold" as a memory of its own and
     # does learn to (0.002 a day while training); one that always does the likeliest thing cannot.

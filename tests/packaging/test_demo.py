@@ -45,6 +45,7 @@ def test_demo_rehearses_paper_trading_and_it_agrees(demo):
     assert (Path(str(demo["run"])) / "rehearsal" / "journal.sqlite").exists()
 
 
+@pytest.mark.very_slow  # a killed and resumed training is compared bit for bit elsewhere
 def test_same_seed_gives_the_same_checkpoint_and_numbers(demo, tmp_path):
     again = run_demo(tmp_path)
     assert again["metrics"] == demo["metrics"]

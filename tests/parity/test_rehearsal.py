@@ -103,7 +103,9 @@ def forgetful(found: Rehearsed) -> Rehearsed:
     return replace(found, orders=orders)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(seed, marks=pytest.mark.very_slow) for seed in (2, 3))]
+)
 def test_a_storm_of_faults_changes_nothing(tmp_path, bars, checkpoint, seed):
     chosen = play(bars, checkpoint, 15)
     found = rehearse(chosen, tmp_path, lambda clock: Chaos(seed, clock), HASTY)
