@@ -46,7 +46,7 @@ _ENTRIES = Table(
 )
 _BY_KIND = Index("entries_by_kind", _ENTRIES.c.kind, _ENTRIES.c.id)
 _LAST = select(_ENTRIES.c.id, _ENTRIES.c.hash).order_by(_ENTRIES.c.id.desc()).limit(1)
-_START = "0" * 64
+START = "0" * 64
 _END = "end"  # number and hash of the last entry that was added
 _PATIENCE_MS = 60_000
 
@@ -69,7 +69,7 @@ class Proof:
     hash: str
 
 
-_NOTHING = Proof(0, _START)
+_NOTHING = Proof(0, START)
 
 
 class Journal:
@@ -120,7 +120,7 @@ class Journal:
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # nobody else writes until it ends
             found = connection.execute(_LAST).first()
-            number, last = (found.id, found.hash) if found else (0, _START)
+            number, last = (found.id, found.hash) if found else (0, START)
             row = _chained(last, number + 1, session, kind, body)
             connection.execute(_ENTRIES.insert(), row)
             connection.execute(_META.delete().where(_META.c.key == _END))
@@ -162,7 +162,7 @@ class Journal:
         end, ending = self._noted_end()
         for row in self._rows(select(_ENTRIES).where(_ENTRIES.c.id > count).order_by("id")):
             count += 1
-            last = _chain(last, count, row.session, row.kind, row.body)
+            last = chain(last, count, row.session, row.kind, row.body)
             if row.id != count or row.hash != last or (count == end and last != ending):
                 told = f"{row.kind} of {row.session}" if row.session else row.kind
                 raise DataError(
@@ -191,12 +191,12 @@ class Journal:
 
     def _tail(self) -> tuple[int, str]:
         row = next(iter(self._rows(_LAST)), None)
-        return (row.id, row.hash) if row else (0, _START)
+        return (row.id, row.hash) if row else (0, START)
 
     def _noted_end(self) -> tuple[int, str]:
         query = select(_META.c.value).where(_META.c.key == _END)
         row = next(iter(self._rows(query)), None)
-        number, last = row.value.split() if row else (0, _START)
+        number, last = row.value.split() if row else (0, START)
         return int(number), last
 
     def _rows(self, query: Any) -> Iterator[Any]:
@@ -213,11 +213,12 @@ def _chained(
     last: str, number: int, session: str, kind: str, body: Mapping[str, Any]
 ) -> dict[str, Any]:
     text = json.dumps(body, sort_keys=True, separators=(",", ":"))
-    digest = _chain(last, number, session, kind, text)
+    digest = chain(last, number, session, kind, text)
     return {"id": number, "session": session, "kind": kind, "body": text, "hash": digest}
 
 
-def _chain(last: str, number: int, session: str, kind: str, body: str) -> str:
+def chain(last: str, number: int, session: str, kind: str, body: str) -> str:
+    """Return the hash of an entry: it covers the entry and the hash before it, `START` at first."""
     return hashlib.sha256(
         "\x1f".join((last, str(number), session, kind, body)).encode()
     ).hexdigest()
