@@ -4,7 +4,7 @@
   const charts = [];
   const painters = [];
   const linked = [];
-  const money = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+  const money = new Intl.NumberFormat("en-US", { maximumFractionDigits: run.digits || 0 });
   const price = new Intl.NumberFormat("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const percent = (value) => value.toFixed(Math.abs(value) < 10 ? 1 : 0) + " %";
@@ -94,20 +94,29 @@
     return inside ? Math.max(0, Math.min(last, Math.round(event.logical))) : last;
   }
 
+  // Curves of one group are thin, share a colour, and have one entry in the legend.
   function drawCurves() {
     const equity = make("equity", (value) => money.format(value));
     const drawdown = make("drawdown", percent);
     const legend = document.getElementById("curves");
     const shown = [];
+    const groups = run.curves.map((curve) => curve.group || curve.name);
+    const shades = Array.from(new Set(groups));
     // The agent is drawn last, so that it lies on top.
-    run.curves.map((curve, i) => [curve, "--c" + (i % 8)]).reverse().forEach(([curve, shade]) => {
+    run.curves.map((curve, i) => [curve, groups[i]]).reverse().forEach(([curve, group]) => {
+      const shade = "--c" + (shades.indexOf(group) % 8);
       const width = curve.role === "agent" ? 3 : curve.role === "benchmark" ? 2 : 1;
-      const top = line(equity, shade, width, points(run.sessions, curve.equity));
-      const below = line(drawdown, shade, Math.min(width, 2), points(run.sessions, curve.drawdown));
-      shown.unshift({ curve: curve, shade: shade, series: [top, below] });
+      const extra = curve.dashed ? { lineStyle: 2, lineWidth: 2 } : {};
+      const series = [line(equity, shade, width, points(run.sessions, curve.equity), extra)];
+      if (curve.drawdown) {
+        series.push(line(drawdown, shade, Math.min(width, 2), points(run.sessions, curve.drawdown)));
+      }
+      const known = shown.find((one) => one.group === group);
+      if (known) known.series.push(...series);
+      else shown.unshift({ curve: curve, group: group, shade: shade, series: series });
     });
     shown.forEach((one) => {
-      const made = entry(legend, "button", one.curve.name, one.shade);
+      const made = entry(legend, "button", one.group, one.shade);
       made.item.type = "button";
       made.item.setAttribute("aria-pressed", "true");
       made.item.addEventListener("click", () => {
@@ -115,7 +124,10 @@
         made.item.setAttribute("aria-pressed", String(visible));
         one.series.forEach((series) => series.applyOptions({ visible: visible }));
       });
-      one.say = (i) => { made.value.textContent = money.format(one.curve.equity[i]); };
+      one.say = (i) => {
+        const value = one.curve.equity[i];
+        made.value.textContent = one.curve.group || value === null ? "" : money.format(value);
+      };
     });
     const last = run.sessions.length - 1;
     const follow = (event) => shown.forEach((one) => one.say(row(event, last)));

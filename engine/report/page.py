@@ -1,12 +1,5 @@
-"""The report page: a run folder as one HTML file that needs nothing else, online or off.
+"""The report page of a backtest: its run folder as one HTML file."""
 
-Everything from the run is escaped; scripts run only if their hash stands in the page's own content
-security policy, and that policy allows no request to anywhere.
-"""
-
-import base64
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,9 +13,8 @@ from engine.report.cautions import cautions
 from engine.report.charts import chart_data, role_of
 from engine.report.folder import Run, RunFolder
 from engine.report.formats import FILL_RULES, percent, plain_name, shown
+from engine.report.shell import check_row, fill
 
-HERE = Path(__file__).parent
-LIBRARY = HERE / "vendor" / "lightweight-charts.standalone.production.js"
 CARDS = ("total_return", "sharpe", "max_drawdown", "turnover")
 BASES = {"raw": "as traded", "split": "split-adjusted", "total": "total-return"}
 
@@ -41,25 +33,7 @@ def write_page(folder: Path) -> Path:
 
 def render(run: Run) -> str:
     """Return the whole page."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    room = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    room.globals.update(percent=percent, points=_points, heat=_heat)
-    scripts = [LIBRARY.read_text(encoding="utf-8"), _text("page.js")]
-    return room.get_template("page.html.j2").render(
-        **_content(run),
-        policy=_policy(scripts),
-        style=Markup(_text("page.css")),
-        scripts=[Markup(script) for script in scripts],
-        data=Markup(_safe_json(chart_data(run))),
-    )
+    return fill("page.html.j2", _content(run), chart_data(run))
 
 
 def _content(run: Run) -> dict[str, Any]:
@@ -75,9 +49,7 @@ def _content(run: Run) -> dict[str, Any]:
         "all_rows": sections.metric_rows(run),
         "conventions": asdict(Conventions()) | run.metrics.get("conventions", {}),
         "benchmark": plain_name(run.metrics.get("conventions", {}).get("benchmark", "")),
-        "proof": proof.rows(run),
-        "gates": proof.gates(run),
-        "edge": proof.short(run),
+        "proof": proof.table(run.summary.get("evidence")),
         "monthly": sections.monthly(run),
         "drawdowns": sections.drawdown_rows(run),
         "costs": sections.cost_rows(run),
@@ -87,7 +59,7 @@ def _content(run: Run) -> dict[str, Any]:
         "mix": sections.action_mix(run),
         "symbols": list(dict.fromkeys(run.bars["symbol"].tolist())),
         "notes": [str(note) for note in run.data.get("notes", [])],
-        "checks": [_check(item) for item in run.summary.get("checks", [])],
+        "checks": [check_row(item) for item in run.summary.get("checks", [])],
         "settings": list(sections.flat_settings(run.settings)),
         "versions": list(sections.flat_settings(run.versions)),
         "missing": run.missing,
@@ -126,7 +98,7 @@ def _verdict(run: Run, accounts: Mapping[str, Mapping[str, Any]]) -> str:
     if theirs is not None:
         name = plain_name(conventions["benchmark"]).lower()
         text += f", {name} {percent(theirs)}, over the same bars and at the same costs"
-    return f"{text}. {proof.verdict(run)}"
+    return f"{text}. {proof.verdict(run.summary.get('evidence'))}"
 
 
 def _cards(run: Run, accounts: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
@@ -142,45 +114,3 @@ def _cards(run: Run, accounts: Mapping[str, Mapping[str, Any]]) -> list[dict[str
             }
         )
     return cards
-
-
-def _check(item: Any) -> dict[str, Any]:
-    # A check is text, or a mapping of name, passed and text.
-    if isinstance(item, Mapping):
-        text = str(item.get("text", ""))
-        return {"name": str(item.get("name", "")), "passed": item.get("passed"), "text": text}
-    return {"name": "", "passed": None, "text": str(item)}
-
-
-def _heat(value: float | None) -> str:
-    # Five steps either way; 8 % in a month is the strongest.
-    if value is None or round(value, 4) == 0:
-        return ""
-    step = min(5, 1 + int(abs(value) / 0.02))
-    return f"{'up' if value > 0 else 'down'}{step}"
-
-
-def _points(value: float | None) -> str:
-    return "n/a" if value is None else percent(value).removesuffix("\u00a0%")
-
-
-def _safe_json(content: Any) -> str:
-    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
-
-
-def _policy(scripts: list[str]) -> str:
-    hashes = [
-        base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts
-    ]
-    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _text(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")

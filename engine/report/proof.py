@@ -1,13 +1,14 @@
-"""What a run proves, in words: the evidence of `summary.json` for the page and for the terminal.
+"""What a run proves, in words: its evidence, for the page and for the terminal.
 
 A run without it (of an older version, or with too little to measure) proves nothing and says so.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
-from engine.report.folder import Run
 from engine.report.formats import NOT_AVAILABLE, percent
 
+Evidence = Mapping[str, Any]
 UNPROVEN = "One backtest is no evidence of an edge."
 NAMES = {
     "sharpe": "Sharpe ratio per bar",
@@ -38,27 +39,29 @@ MEANING = {
 }
 
 
-def verdict(run: Run) -> str:
+def verdict(found: Evidence | None) -> str:
     """Return the one sentence on whether there is an edge, with every gate that was not passed."""
-    found = run.summary.get("evidence")
     if not found:
         return UNPROVEN
     lacking = [gate for gate in found["gates"] if not gate["passed"]]
     why = "; ".join(f"{_lower(gate['name'])} {gate['text']}" for gate in lacking)
-    return f"{short(run)}{': ' if why else ''}{why}."
+    return f"{_short(found)}{': ' if why else ''}{why}."
 
 
-def short(run: Run) -> str:
-    """Return whether there is an edge, without the reasons and without a period."""
-    told = str((run.summary.get("evidence") or {}).get("verdict", ""))
+def table(found: Evidence | None) -> dict[str, Any]:
+    """Return what the section of the page shows: the verdict, its gates, and one row a number."""
+    if not found:
+        return {"edge": "", "gates": [], "rows": []}
+    return {"edge": _short(found), "gates": list(found["gates"]), "rows": _rows(found)}
+
+
+def _short(found: Evidence) -> str:
+    told = str(found["verdict"])
     return told[:1].upper() + told[1:]
 
 
-def rows(run: Run) -> list[dict[str, str]]:
-    """Return one row per number: name, value, what it means, why it is n/a; none without evidence."""
-    found = run.summary.get("evidence")
-    if not found:
-        return []
+def _rows(found: Evidence) -> list[dict[str, str]]:
+    # Name, value, what it means, why it is n/a.
     tried = found["trials"] or {}
     values = {
         "sharpe": _number(found, "sharpe", "{:.4f}"),
@@ -88,14 +91,8 @@ def rows(run: Run) -> list[dict[str, str]]:
     ]
 
 
-def gates(run: Run) -> list[dict[str, Any]]:
-    """Return the gates of the word edge: name, passed (None = not known), text."""
-    return list((run.summary.get("evidence") or {}).get("gates", []))
-
-
-def foot(run: Run) -> list[str]:
+def foot(found: Evidence | None) -> list[str]:
     """Return the lines beneath the terminal's table."""
-    found = run.summary.get("evidence")
     if not found:
         return []
     tried = found["trials"] or {}
@@ -107,7 +104,7 @@ def foot(run: Run) -> list[str]:
         f"deflated {_percent(found, 'dsr')} (DSR), trials {_trials(tried)}",
         f"probability of overfitting {_number(found, 'pbo', '{:.2f}')}",
     ]
-    return ["; ".join(parts) + ".", verdict(run)]
+    return ["; ".join(parts) + ".", verdict(found)]
 
 
 def _trials(tried: dict[str, Any]) -> str:
@@ -123,18 +120,18 @@ def _counted(tried: dict[str, Any]) -> str:
     return f"Trainings and evaluations: {tried['rows']:,}{lost}."
 
 
-def _chosen(found: dict[str, Any], tried: dict[str, Any]) -> str:
+def _chosen(found: Evidence, tried: dict[str, Any]) -> str:
     if found["pbo"] is None:
         return ""
     span = " to ".join(tried["span"])
     return f"{tried['chosen_among']:,} checkpoints, {span}, {found['blocks']} blocks."
 
 
-def _number(found: dict[str, Any], key: str, form: str) -> str:
+def _number(found: Evidence, key: str, form: str) -> str:
     return NOT_AVAILABLE if found[key] is None else form.format(found[key] + 0.0)
 
 
-def _percent(found: dict[str, Any], key: str) -> str:
+def _percent(found: Evidence, key: str) -> str:
     return NOT_AVAILABLE if found[key] is None else percent(found[key])
 
 

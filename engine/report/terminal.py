@@ -41,7 +41,7 @@ def print_run(folder: Path, console: "Console | None" = None) -> None:
     title = run.summary.get("title") or run.summary.get("name") or run.path.name
     console.print(Text(f"{title}, {days[0]} to {days[-1]}", style="bold"))
     console.print(metric_table(run))
-    for line in foot(run):
+    for line in foot(run.summary.get("evidence")):
         console.print(Text(line))
     for caution in cautions(run):
         style = "bold red" if caution.grave else "yellow"

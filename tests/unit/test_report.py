@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from engine.report.folder import RunFolder, stacked
-from engine.report.page import LIBRARY, render, write_page
+from engine.report.page import render, write_page
+from engine.report.shell import LIBRARY
 from engine.report.terminal import print_run
 from tests import made_up_run
 from tests.made_up_run import FOUR_DAYS as DAYS
