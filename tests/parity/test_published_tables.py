@@ -26,6 +26,7 @@ from engine.run.evaluation import evaluate
 from engine.settings import load
 from engine.sources import load as load_bars
 from tests.crossings import best_pairs
+from tests.ten_instruments import PUBLISHED, TICKERS, one_file
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ENDS = ("2020-05-08", "2020-05-12")
@@ -173,18 +174,6 @@ def test_baselines_on_funds(shared_data, tables, row, name, symbols):
 
 # TDQN
 
-TICKERS = (
-    "0700.HK",
-    "0939.HK",
-    "2503.T",
-    "6758.T",
-    "7203.T",
-    "AAPL",
-    "ABI.BR",
-    "AMZN",
-    "GOOGL",
-    "KO",
-)
 WINDOWS = ("AAPL", "KO")  # the other eight take as long, and agree as well
 PROFITS = {  # dollars on 100,000: bought and held, sold and held, trend, reversion
     "0700.HK": (-9_105, 8_905, 2_462, -30_876),
@@ -198,17 +187,6 @@ PROFITS = {  # dollars on 100,000: bought and held, sold and held, trend, revers
     "GOOGL": (24_702, -24_902, 143, 24_824),
     "KO": (33_829, -34_029, -9_093, -14_655),
 }
-
-
-def one_file(shared_data, ticker, folder):
-    """Join the training file to 2017-12-31 and the test file, as configs/tdqn.toml asks."""
-    files = [shared_data / "tdqn-10" / f"{ticker}_{span}.csv" for span in (
-        "2012-1-1_2018-1-1", "2018-1-1_2020-1-1")]  # fmt: skip
-    train, test = (file.read_text().splitlines() for file in files)
-    kept = [line for line in train[1:] if line < "2018-01-01"]
-    path = folder / f"{ticker}.csv"
-    path.write_text("\n".join([train[0], *kept, *test[1:]]) + "\n")
-    return path
 
 
 def rules_of(row):
@@ -227,10 +205,18 @@ def tdqn(shared_data, ticker, folder):
     """Return settings and bars of one instrument, and its row of the table."""
     row = rows_of(shared_data / "reference" / "tdqn-table6.csv", "ticker")[ticker]
     names = '","'.join(rules_of(row))
-    path = one_file(shared_data, ticker, folder)
+    path = one_file(shared_data / "tdqn-10", ticker, folder)
     overrides = (f'data.path="{path}"', f'backtest.baselines=["{names}"]', f'runs_dir="{folder}"')
     settings = load(CONFIGS / "tdqn.toml", overrides)
     return settings, bars_of(settings.data), row
+
+
+def test_the_table_that_our_agent_stands_beside_is_the_published_one(shared_data):
+    rows = rows_of(shared_data / "reference" / "tdqn-table6.csv", "ticker")
+    columns = ("BH", "SH", "TF", "MR", "TDQN_published")
+    assert {name: tuple(float(row[key]) for key in columns) for name, row in rows.items()} == {
+        name: tuple(published) for name, published in PUBLISHED.items()
+    }
 
 
 @pytest.mark.parametrize("ticker", TICKERS)
