@@ -33,7 +33,7 @@ def bootstrap_interval(
     picked = _draws(runs, draws, seed)
     drawn = np.sort(runs[picked, np.arange(runs.shape[1])].reshape(draws, -1), axis=1)
     dropped = drawn.shape[1] // 4
-    return _middle(drawn[:, dropped : drawn.shape[1] - dropped].mean(axis=1), level)
+    return middle(drawn[:, dropped : drawn.shape[1] - dropped].mean(axis=1), level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def compare(
         interquartile_mean(apart),
         bootstrap_interval(apart, draws, level, seed),
         float(won.mean()),
-        _middle(drawn, level),
+        middle(drawn, level),
     )
 
 
@@ -86,7 +86,8 @@ def _draws(runs: np.ndarray, draws: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(count, size=(draws, count, windows))
 
 
-def _middle(values: np.ndarray, level: float) -> tuple[float, float]:
+def middle(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
+    """Return the percentile interval of what was drawn."""
     low, high = np.quantile(values, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     return float(low), float(high)
 
