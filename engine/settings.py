@@ -19,6 +19,7 @@ from engine.orders import Sizing
 from engine.policy import ActionSpace
 from engine.settings_agent import MemoryRule, NetworkSettings, window_of
 from engine.settings_paper import ExchangeSettings, PaperSettings
+from engine.settings_retrain import RegistrySettings, RetrainSettings
 from engine.settings_reward import RewardSettings
 from engine.settings_training import TrainSettings
 from engine.settings_walkforward import WalkForwardSettings
@@ -143,6 +144,8 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     backtest: BacktestSettings = BacktestSettings()
     train: TrainSettings = TrainSettings()
     walkforward: WalkForwardSettings = WalkForwardSettings()
+    retrain: RetrainSettings = RetrainSettings()
+    registry: RegistrySettings = RegistrySettings()
     paper: PaperSettings = PaperSettings()
     exchange: ExchangeSettings = ExchangeSettings()
 

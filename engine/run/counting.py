@@ -22,7 +22,7 @@ from engine.settings import Settings
 from engine.trials import Ledger, OpenTrial, Plan, Purpose
 
 SERIES = "returns"  # where a run keeps the returns of the scores that were seen
-_NO_CHOICE = ("name", "runs_dir", "trials_path", "paper", "exchange")  # move no result
+_NO_CHOICE = ("name", "runs_dir", "trials_path", "paper", "exchange", "retrain", "registry")
 
 
 @contextmanager
