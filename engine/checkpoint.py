@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from engine.costs import Costs
+from engine.drift import Distribution
 from engine.errors import CheckpointError, SettingsError
 from engine.limits import Limits
 from engine.observation import Layout, Scaler
@@ -71,6 +72,9 @@ class CheckpointInfo(BaseModel, frozen=True, extra="forbid"):
     allocation: float = Field(description="sleeve of one symbol in training, fraction of equity")
     seed: int
     trained_on: TrainedOn
+    distribution: Distribution | None = Field(
+        None, description="of the market inputs in training; older records have none"
+    )
     versions: dict[str, str] = Field(description="libraries that wrote it")
     update: int = Field(0, ge=0, description="training rounds done")
     validation_score: float | None = None
@@ -206,6 +210,11 @@ def _require_sound(folder: Path, info: CheckpointInfo) -> None:
         raise CheckpointError(
             f"{folder / RECORD}: expected a scaler for {len(info.features)} features, found "
             f"{width}; copy the whole folder again or train again"
+        )
+    if info.distribution is not None and len(info.distribution.cuts) != width:
+        raise CheckpointError(
+            f"{folder / RECORD}: expected the distribution of {width} features, found that of "
+            f"{len(info.distribution.cuts)}; copy the whole folder again or train again"
         )
     try:
         places_of(info.network.groups, info.features, len(info.features))

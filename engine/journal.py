@@ -153,6 +153,12 @@ class Journal:
         for row in self._rows(query):
             yield Entry(row.id, row.session, row.kind, json.loads(row.body))
 
+    def newest(self, kind: str, count: int) -> list[Entry]:
+        """Return the last `count` committed entries of one kind, oldest first."""
+        query = select(_ENTRIES).where(_ENTRIES.c.kind == kind).order_by(_ENTRIES.c.id.desc())
+        rows = reversed(list(self._rows(query.limit(count))))
+        return [Entry(row.id, row.session, row.kind, json.loads(row.body)) for row in rows]
+
     def verify(self, proven: Proof = _NOTHING) -> Proof:
         """Recompute the chain from what is proven on; return how far it holds.
 

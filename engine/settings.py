@@ -13,12 +13,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from engine.costs import Costs
+from engine.drift import DriftSettings
 from engine.errors import SettingsError
 from engine.limits import Limits
 from engine.orders import Sizing
 from engine.policy import ActionSpace
 from engine.settings_agent import MemoryRule, NetworkSettings, window_of
-from engine.settings_paper import ExchangeSettings, PaperSettings
+from engine.settings_paper import ExchangeSettings, PaperSettings, RegistrySettings
 from engine.settings_retrain import RegistrySettings, RetrainSettings
 from engine.settings_reward import RewardSettings
 from engine.settings_training import TrainSettings
@@ -148,6 +149,8 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     registry: RegistrySettings = RegistrySettings()
     paper: PaperSettings = PaperSettings()
     exchange: ExchangeSettings = ExchangeSettings()
+    registry: RegistrySettings = RegistrySettings()
+    drift: DriftSettings = DriftSettings()
 
     @property
     def ledger(self) -> Path:

@@ -17,6 +17,7 @@ from brokers.exchange.server import Server, serve
 from engine import clock as time
 from engine.bars import Bars
 from engine.clock import FakeClock
+from engine.drift import Distribution
 from engine.run.paper.cycle import run_cycle
 from engine.run.paper.result import CycleResult
 from engine.run.paper.room import CALENDAR, Room, furnish
@@ -25,6 +26,7 @@ from engine.settings_paper import ExchangeSettings
 from engine.sources import DataSettings, load
 
 START = date(2010, 1, 4)
+WINDOW = 20  # sessions compared with the training
 COSTS = {"rate": 0.0005, "per_order": 1.0, "slippage_bps": 2.0}
 FEED = "sample"  # what the agent learned from; its paper account allows it by name
 WHOLE = ExchangeSettings(partial_fills=0.0, spread_bps=2.0)
@@ -53,7 +55,9 @@ def save_checkpoint(folder: Path, bars: Bars, **options: Any) -> Path:
         head, _ = parts.net.step(rows, flat, parts.net.start(len(rows)))
         parts.net.actor[-1].bias.sub_(head.mean(0))
     trained_on = parts.info.trained_on.model_copy(update={"source": FEED, "feed": FEED})
-    Writer(parts.net).save(folder, parts.info.model_copy(update={"trained_on": trained_on}), {})
+    known_inputs = Distribution.of(market_part(features, parts.spec.scaler), ready, WINDOW)
+    told = {"trained_on": trained_on, "distribution": known_inputs}
+    Writer(parts.net).save(folder, parts.info.model_copy(update=told), {})
     return folder
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from engine import clock
 from engine.bars import Bars
 from engine.checkpoint import CheckpointInfo
+from engine.drift import Distribution
 from engine.errors import CheckpointError, DataError, SettingsError
 from engine.features import FeatureSet
-from engine.observation import Scaler
+from engine.observation import Scaler, market_part
 from engine.settings import Settings, load
 from engine.sources import load as load_bars
 from engine.trader import TraderSpec
@@ -90,6 +91,15 @@ def fit_scaler(settings: Settings, bars: Bars, features: FeatureSet) -> Scaler:
             f"needed before the first one, found {last + 1} sessions; start the data earlier"
         )
     return Scaler.fit(rows, inside, clip)
+
+
+def distribution_of(settings: Settings, bars: Bars, spec: TraderSpec) -> Distribution | None:
+    """Measure the market inputs of the training dates; None where they are too few."""
+    first, last = dates(bars, settings, "train")
+    rows, ready = spec.features.history(bars)
+    part = slice(first, last + 1)
+    market = market_part(rows[part], spec.scaler)
+    return Distribution.of(market, ready[part], settings.drift.window)
 
 
 def within(ready: np.ndarray, first: int, last: int) -> np.ndarray:

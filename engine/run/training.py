@@ -14,7 +14,7 @@ from engine.bars import Bars
 from engine.checkpoint import POLICY, TrainedOn, read
 from engine.errors import CheckpointError, DataError
 from engine.report.folder import RunFolder
-from engine.run.build import bars_of, dates, new_spec
+from engine.run.build import bars_of, dates, distribution_of, new_spec
 from engine.run.console import TimeLeft, progress, say
 from engine.run.counting import SERIES, counted, seen
 from engine.run.outputs import describe_data, versions
@@ -59,6 +59,7 @@ def train_run(
     share = settings.backtest.allocation or 1.0 / len(bars.symbols)
     spec = new_spec(settings, bars, 1.0 if single else share)
     info = describe(spec, settings.agent, _trained_on(bars, first, last), settings.train.seed)
+    info = info.model_copy(update={"distribution": distribution_of(settings, bars, spec)})
     RunFolder(folder).write(
         settings=settings.model_dump(mode="json"), versions=versions(), data=describe_data(bars)
     )
