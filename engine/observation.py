@@ -94,6 +94,14 @@ class Scaler:
         scaled = (features - self.mean) / self.scale
         return np.asarray(np.clip(scaled, -self.clip, self.clip), dtype=np.float32)
 
+    def undo(self, scaled: np.ndarray, column: int) -> np.ndarray:
+        """Return one feature as it was before scaling; what was cut stays at the cut.
+
+        Shapes: scaled (..., F) in, float64 (...) out.
+        """
+        seen = scaled[..., column].astype(np.float64)
+        return np.asarray(seen * self.scale[column] + self.mean[column])
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain numbers that JSON carries exactly."""
         return {"mean": self.mean.tolist(), "scale": self.scale.tolist(), "clip": self.clip}

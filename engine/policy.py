@@ -51,6 +51,17 @@ class ActionSpace(BaseModel, frozen=True, extra="forbid"):
         lt=1,
         description="no order while the wish is this near to what is held, in sleeves",
     )
+    volatility: float | None = Field(
+        None,
+        gt=0,
+        description="deviation a bar that a full sleeve is sized for: exposures shrink by this over "
+        "the symbol's realised volatility where that is larger; none = they do not",
+    )
+    volatility_bars: int = Field(
+        20,
+        ge=1,
+        description="bars of that realised volatility; observation.features must have it too",
+    )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -69,6 +80,11 @@ class ActionSpace(BaseModel, frozen=True, extra="forbid"):
         if self.kind != "continuous":
             return len(self.names)
         return 2 if self.distribution == "beta" or self.spread == "state" else 1
+
+    @property
+    def sized_by(self) -> str | None:
+        """Name of the feature that exposures are sized by; None where they are not."""
+        return None if self.volatility is None else f"realised_vol({self.volatility_bars})"
 
     @property
     def learned_spreads(self) -> int:

@@ -15,7 +15,7 @@ from engine.bars import Bars
 from engine.book import Book, Orders
 from engine.checkpoint import CheckpointInfo, require_match
 from engine.costs import Costs
-from engine.errors import CheckpointError
+from engine.errors import CheckpointError, SettingsError
 from engine.features import FeatureSet, FeatureStream
 from engine.limits import Limits, constrain
 from engine.observation import Layout, Observation, Scaler, book_part, market_part
@@ -39,6 +39,22 @@ class TraderSpec:
     venue: VenueSettings = field(default_factory=VenueSettings)
     allocation: float = 1.0  # sleeve of one symbol, fraction of equity
     burn_in: int = 0  # feature rows that build memory before the first decision
+
+    def __post_init__(self) -> None:
+        """Raises: SettingsError when exposures are sized by a feature that is not there."""
+        name = self.action.sized_by
+        if name is not None and name not in self.features.names:
+            raise SettingsError(
+                f"agent.action.volatility sizes exposures by {name}, expected it among "
+                f"observation.features, found {', '.join(self.features.names)}; add it there, or set "
+                "agent.action.volatility_bars to one that is"
+            )
+
+    @property
+    def size_column(self) -> int:
+        """Place of the feature that exposures are sized by."""
+        assert self.action.sized_by is not None
+        return self.features.names.index(self.action.sized_by)
 
     @classmethod
     def of_checkpoint(
@@ -234,7 +250,8 @@ class Trader:
         self, obs: Observation, wish: Wish, traded: np.ndarray, book: Book, reasons: np.ndarray
     ) -> Wish:
         # Rounding happens here and nowhere else, so that a last-bit difference buys no share.
-        exposure = np.round(wish.exposure.astype(np.float64), self.spec.sizing.decimals)
+        exposure = wish.exposure.astype(np.float64) * self._size(obs)
+        exposure = np.round(exposure, self.spec.sizing.decimals)
         ready = obs.fresh & (self.warm > self.spec.burn_in)
         exposure = np.where(ready, exposure, 0.0)
         sleeve = np.maximum(book.equity(), 0.0)[:, None] * self.spec.allocation
@@ -246,3 +263,12 @@ class Trader:
         mark(reasons, ~traded & listed, Reason.NOT_TRADED)
         mark(reasons, near & ~wish.keep & traded, Reason.BAND)
         return replace(wish, exposure=exposure, keep=keep)
+
+    def _size(self, obs: Observation) -> np.ndarray | float:
+        # Volatility targeting: the same exposure stands for the same risk in wild and in calm times.
+        # Source: Moskowitz, Ooi and Pedersen, Time series momentum, J. Financial Economics 104 (2012).
+        wanted = self.spec.action.volatility
+        if wanted is None:
+            return 1.0
+        found = self.spec.scaler.undo(obs.market, self.spec.size_column)
+        return np.asarray(wanted / np.maximum(found, wanted))

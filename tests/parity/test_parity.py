@@ -25,8 +25,13 @@ from tests.policies import Follower
 COSTS = Costs(rate=0.001, per_order=0.35, slippage_bps=3.0, regulatory=True)
 
 
-def spec_for(bars: Bars, fit_until: int, **changes: object) -> TraderSpec:
-    features = FeatureSet(("preset:guide", "momentum(20)", "rsi(14)"))
+GUIDE = ("preset:guide", "momentum(20)", "rsi(14)")
+
+
+def spec_for(
+    bars: Bars, fit_until: int, names: tuple[str, ...] = GUIDE, **changes: object
+) -> TraderSpec:
+    features = FeatureSet(names)
     rows, ready = features.history(bars)
     base: dict[str, object] = {
         "features": features,
@@ -102,6 +107,15 @@ def test_paths_agree_on_gaps_a_late_listing_splits_and_a_delisting(name, short):
     assert (bars.split[181:] != 1.0).any()
     assert (~bars.traded[181:]).any()
     assert (record["qty"][501 - 180 + 1 :, 1] == 0).all()
+
+
+def test_paths_agree_where_exposures_are_sized_by_volatility():
+    space = ActionSpace(kind="continuous", volatility=0.01)
+    bars = made_up(12, sessions=300, symbols=3)
+    spec = spec_for(bars, 200, ("log_return", "realised_vol(20)"), action=space)
+    found = check_parity(bars, spec, Follower(space), 100, 299, 1_000_000.0)
+    assert found.equal, [item for item in found.differences if not item.within]
+    assert found.fills > 50
 
 
 @pytest.mark.parametrize("account", ["margin", "cash"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engine.bars import Bars
-from engine.errors import CheckpointError
+from engine.errors import CheckpointError, SettingsError
 from engine.features import FeatureSet
 from engine.observation import Scaler
 from engine.policy import ActionSpace
@@ -119,6 +119,29 @@ def test_exposures_are_rounded_so_that_a_last_bit_buys_no_share():
         orders.append(record["order_qty"])
     assert np.array_equal(orders[0], orders[1])
     assert np.array_equal(orders[0], orders[2])
+
+
+def test_exposures_shrink_where_a_symbol_moves_more_than_a_full_sleeve_is_sized_for():
+    bars = made_up(8, sessions=60, symbols=3, gaps=0.0, events=0.0)
+    features = FeatureSet(("log_return", "realised_vol(5)"))
+    scaler = Scaler(np.array([0.0, 0.02]), np.array([0.01, 0.005]), clip=5.0)
+    action = ActionSpace(kind="continuous", band=0.0, volatility=0.02, volatility_bars=5)
+    spec = spec_for(bars, features=features, scaler=scaler, action=action, burn_in=0)
+    trader = Trader(spec, Constant(0.8), 3)
+    fresh, book = np.ones((1, 3), bool), Book.start(1e5, 1, 3)
+    book.mark[:] = 10.0
+    moved = np.array([[[0.0, 0.04], [0.0, 0.02], [0.0, 0.01]]])  # twice, as much, half as much
+    decision = trader.step(scaler.apply(moved), fresh, fresh, book, np.zeros((1, 3)))
+    assert decision.wish.exposure == pytest.approx(np.array([[0.4, 0.8, 0.8]]))
+    assert decision.target == pytest.approx(np.array([[0.4, 0.8, 0.8]]) / 3)
+
+
+def test_sizing_by_a_volatility_that_is_not_observed_is_refused():
+    bars = made_up(8, sessions=30, symbols=1, gaps=0.0, events=0.0)
+    with pytest.raises(
+        SettingsError, match=r"sizes exposures by realised_vol\(20\).*found log_ret"
+    ):
+        spec_for(bars, action=ActionSpace(volatility=0.01))
 
 
 def test_snapshot_and_restore_go_on_bit_for_bit():
