@@ -44,3 +44,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
     if hasattr(pandas.errors, "Pandas4Warning"):
         config.addinivalue_line("filterwarnings", "ignore::pandas.errors.Pandas4Warning")
+
+
+@pytest.fixture(scope="session")
+def agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the checkpoint of an agent that trades often; exporting it takes seconds."""
+    from tests.paper_account import sample_bars, save_checkpoint
+
+    return save_checkpoint(tmp_path_factory.mktemp("agent") / "checkpoint", sample_bars())

@@ -10,16 +10,9 @@ import pytest
 from tests.kill_oracle import violations
 from tests.kill_runner import Runner
 from tests.kill_trials import Kill, Scenario, Trial, run_trial
-from tests.paper_account import sample_bars, save_checkpoint
 
 MEMORY = Path("/dev/shm")  # a kill leaves what was written to the kernel, so no disk has to turn
 Trials = Callable[..., Trial]
-
-
-@pytest.fixture(scope="session")
-def agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of an agent that trades often."""
-    return save_checkpoint(tmp_path_factory.mktemp("agent") / "checkpoint", sample_bars())
 
 
 @pytest.fixture(scope="session")

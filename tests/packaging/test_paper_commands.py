@@ -12,27 +12,22 @@ import pytest
 from brokers.alpaca.keys import KEY_ID, SECRET
 from engine.cli import run
 from engine.run.paper import commands
-from tests.paper_account import Stage, sample_bars, save_checkpoint, staged
+from tests.paper_account import Stage, sample_bars, staged
 
 FIRST = date(2010, 1, 4)
 Barwise = Callable[..., tuple[int, dict[str, Any]]]
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_checkpoint(tmp_path_factory.mktemp("agent") / "checkpoint", sample_bars())
-
-
 @pytest.fixture
-def stage(tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+def stage(tmp_path: Path, agent: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     monkeypatch.chdir(tmp_path)
-    with staged(tmp_path / "unused", checkpoint, sample_bars()) as made:
+    with staged(tmp_path / "unused", agent, sample_bars()) as made:
         # The exchange's clock stands still, so a wait of the commands would be one in real time.
         monkeypatch.setattr(commands, "clock_of", lambda settings, keys: made.clock)
         monkeypatch.setenv(KEY_ID, made.exchange.key_id)
         monkeypatch.setenv(SECRET, made.exchange.secret)
         paper = {
-            "checkpoint": str(checkpoint),
+            "checkpoint": str(agent),
             "allow_feed": "sample",
             "trading_url": made.server.url,
             "data_url": made.server.url,

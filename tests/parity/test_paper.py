@@ -1,7 +1,6 @@
 """Parity to the end: the live loop against the loopback exchange is the backtest, bit for bit."""
 
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from engine.run.paper.room import CALENDAR, JOURNAL
 from engine.run.record import Recorder
 from engine.trader import Trader
 from engine.venue import SimVenue
-from tests.paper_account import Stage, sample_bars, save_checkpoint, staged
+from tests.paper_account import Stage, sample_bars, staged
 
 BEGIN = date(2009, 12, 31)
 SESSIONS = 30
@@ -24,11 +23,6 @@ SESSIONS = 30
 @pytest.fixture(scope="module")
 def bars() -> Bars:
     return sample_bars()
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory, bars: Bars) -> Path:
-    return save_checkpoint(tmp_path_factory.mktemp("agent") / "checkpoint", bars)
 
 
 def days(count: int) -> list[date]:
@@ -44,8 +38,8 @@ def backtest(stage: Stage, bars: Bars, last: date) -> Recorder:
     return through_backtrader(bars, trader, venue, bars.index_of(BEGIN), bars.index_of(last))
 
 
-def test_paper_sessions_equal_the_backtest_bit_for_bit(tmp_path, bars, checkpoint):
-    with staged(tmp_path, checkpoint, bars) as stage:
+def test_paper_sessions_equal_the_backtest_bit_for_bit(tmp_path, bars, agent):
+    with staged(tmp_path, agent, bars) as stage:
         stage.look()
         for session in days(SESSIONS)[1:]:
             results = stage.session(session)

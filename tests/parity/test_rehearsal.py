@@ -30,16 +30,11 @@ def bars() -> Bars:
     return sample_bars()
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory, bars: Bars) -> Path:
-    return save_checkpoint(tmp_path_factory.mktemp("agent") / "checkpoint", bars)
-
-
-def play(bars: Bars, checkpoint: Path, sessions: int, begin: Any = BEGIN, **tables: Any) -> Play:
+def play(bars: Bars, agent: Path, sessions: int, begin: Any = BEGIN, **tables: Any) -> Play:
     chosen = {"exchange": {"partial_fills": 0.0}, "data": {"source": "sample"}, **tables}
     settings = Settings.model_validate({"costs": COSTS, **chosen})
     first = bars.index_of(begin)
-    return Play(settings, checkpoint, bars, first, first + sessions - 1)
+    return Play(settings, agent, bars, first, first + sessions - 1)
 
 
 def require_equal(found: Rehearsed, agreement: Agreement, sessions: int) -> None:
@@ -54,8 +49,8 @@ def require_equal(found: Rehearsed, agreement: Agreement, sessions: int) -> None
 
 
 @pytest.mark.slow
-def test_a_year_of_paper_trading_equals_the_backtest_bit_for_bit(tmp_path, bars, checkpoint):
-    chosen = play(bars, checkpoint, YEAR)
+def test_a_year_of_paper_trading_equals_the_backtest_bit_for_bit(tmp_path, bars, agent):
+    chosen = play(bars, agent, YEAR)
     found = rehearse(chosen, tmp_path)
     agreement = compare(chosen, found)
     require_equal(found, agreement, YEAR)
@@ -77,10 +72,10 @@ def test_book_inputs_inside_the_network_agree_too(tmp_path, bars):
     require_equal(found, compare(chosen, found), 12)
 
 
-def test_partial_fills_are_the_whole_difference(tmp_path, bars, checkpoint):
+def test_partial_fills_are_the_whole_difference(tmp_path, bars, agent):
     # The exchange counts what it did not fill; the backtest with just those shares cut is equal,
     # the backtest without is equal up to the first of them and not after it.
-    chosen = play(bars, checkpoint, 15, exchange={"partial_fills": 0.3})
+    chosen = play(bars, agent, 15, exchange={"partial_fills": 0.3})
     found = rehearse(chosen, tmp_path)
     agreement = compare(chosen, found)
     assert agreement.holds
@@ -106,18 +101,18 @@ def forgetful(found: Rehearsed) -> Rehearsed:
 @pytest.mark.parametrize(
     "seed", [1, *(pytest.param(seed, marks=pytest.mark.very_slow) for seed in (2, 3))]
 )
-def test_a_storm_of_faults_changes_nothing(tmp_path, bars, checkpoint, seed):
-    chosen = play(bars, checkpoint, 15)
+def test_a_storm_of_faults_changes_nothing(tmp_path, bars, agent, seed):
+    chosen = play(bars, agent, 15)
     found = rehearse(chosen, tmp_path, lambda clock: Chaos(seed, clock), HASTY)
     require_equal(found, compare(chosen, found), 15)
     assert sum(found.faults.values()) > 15
     assert len(found.faults) > 5
 
 
-def test_an_outage_over_a_whole_window_costs_one_session_and_is_told(tmp_path, bars, checkpoint):
+def test_an_outage_over_a_whole_window_costs_one_session_and_is_told(tmp_path, bars, agent):
     # From the evening of the third session to the next open nothing answers: its orders are not
     # sent, memory catches up, and the backtest without those orders is equal to the last bit.
-    chosen = play(bars, checkpoint, 8)
+    chosen = play(bars, agent, 8)
     third = str(chosen.sessions[2])
     result = rehearse_into(tmp_path, chosen, lambda clock: Down(third, clock))
     assert result["agrees"], result
@@ -153,9 +148,9 @@ def eventful(bars: Bars, row: int) -> Bars:
     return replace(bars, ohlcv=ohlcv, traded=traded, split=split)
 
 
-def test_splits_and_a_missing_bar_inside_the_range_agree(tmp_path, bars, checkpoint):
+def test_splits_and_a_missing_bar_inside_the_range_agree(tmp_path, bars, agent):
     market = eventful(bars, bars.index_of(BEGIN))
-    chosen = play(market, checkpoint, 14)
+    chosen = play(market, agent, 14)
     found = rehearse(chosen, tmp_path)
     agreement = compare(chosen, found)
     assert agreement.holds, agreement
@@ -168,18 +163,18 @@ def test_splits_and_a_missing_bar_inside_the_range_agree(tmp_path, bars, checkpo
     }
 
 
-def test_a_halted_rehearsal_says_why_and_fails(tmp_path, bars, checkpoint):
+def test_a_halted_rehearsal_says_why_and_fails(tmp_path, bars, agent):
     tables = {"paper": {"guards": {"max_orders": 1}}}
-    chosen = play(bars, checkpoint, 6, **tables)
+    chosen = play(bars, agent, 6, **tables)
     result = rehearse_into(tmp_path, chosen)
     assert result["exit_code"] == 1
     assert result["halted"].startswith("guards.max_orders: expected at most 1")
     assert result["decided"] < 6
 
 
-def test_a_difference_is_found(tmp_path, bars, checkpoint):
+def test_a_difference_is_found(tmp_path, bars, agent):
     # The exchange is dearer than the backtest believes: fills, cash and equity must say so.
-    chosen = play(bars, checkpoint, 5)
+    chosen = play(bars, agent, 5)
     found = rehearse(chosen, tmp_path)
     dearer = {**COSTS, "slippage_bps": 3.0}
     other = replace(chosen, settings=Settings.model_validate({"costs": dearer}))
@@ -189,7 +184,7 @@ def test_a_difference_is_found(tmp_path, bars, checkpoint):
     assert {"fills", "equity", "cash at the exchange"} <= differ
 
 
-def test_command_plays_a_fault_script_and_leaves_a_run_folder(tmp_path, bars, checkpoint, capsys):
+def test_command_plays_a_fault_script_and_leaves_a_run_folder(tmp_path, bars, agent, capsys):
     script = tmp_path / "faults.toml"
     script.write_text(
         '[[rule]]\naction = "accept_then_504"\nmethod = "POST"\nnth = 2\n'
@@ -200,7 +195,7 @@ def test_command_plays_a_fault_script_and_leaves_a_run_folder(tmp_path, bars, ch
         f'name = "own"\nruns_dir = "{tmp_path / "runs"}"\n[data]\nsource = "sample"\n'
         "[split]\ntest = { start = 2010-01-04 }\n[exchange]\npartial_fills = 0.0\n"
     )
-    chosen = ("--checkpoint", str(checkpoint), "--to", "2010-01-08", "--faults", str(script))
+    chosen = ("--checkpoint", str(agent), "--to", "2010-01-08", "--faults", str(script))
     assert run(["rehearse", str(config), *chosen]) == 0
     told = capsys.readouterr().out.splitlines()
     assert told[0].startswith("rehearsal: 5 of 5 sessions decided, 2010-01-04 to 2010-01-08")
@@ -213,8 +208,8 @@ def test_command_plays_a_fault_script_and_leaves_a_run_folder(tmp_path, bars, ch
     assert json.loads((folder / FILE).read_text())["agrees"] is True
 
 
-def test_wrong_words_are_refused(tmp_path, checkpoint, capsys):
-    given = ["rehearse", "demo", "--checkpoint", str(checkpoint), "--set", "agent.burn_in=6"]
+def test_wrong_words_are_refused(tmp_path, agent, capsys):
+    given = ["rehearse", "demo", "--checkpoint", str(agent), "--set", "agent.burn_in=6"]
     for more, told in (
         (["--from", "soon"], "--from soon: expected a date"),
         (["--from", "2013-03-01"], "expected two sessions or more"),

@@ -22,14 +22,9 @@ from engine.run.paper import commands
 from engine.run.paper.bars_kept import bars_from
 from engine.run.paper.room import furnish
 from tests.fault_account import account, few_bars
-from tests.paper_account import START, sample_bars, save_checkpoint, settings_for
+from tests.paper_account import START, settings_for
 
 SECOND = date(2010, 1, 5)
-
-
-@pytest.fixture(scope="module")
-def agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_checkpoint(tmp_path_factory.mktemp("agent") / "checkpoint", sample_bars())
 
 
 def split_bars(symbol: str, ratio: float, on: date) -> Bars:
