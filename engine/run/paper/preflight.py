@@ -108,17 +108,14 @@ def _require_time(venue: MarketClock, now: datetime, after: datetime) -> None:
     today = time.last_opened(now, CALENDAR)
     is_open = now < time.closing(today, CALENDAR)
     upcoming = time.opening(time.next_session(today, CALENDAR), CALENDAR)
-    near = min(abs(now - x) for x in _edges(today, upcoming))
+    edges = (time.opening(today, CALENDAR), time.closing(today, CALENDAR), upcoming)
+    near = min(abs(now - edge) for edge in edges)
     if near > EDGE and (venue.is_open != is_open or abs(venue.next_open - upcoming) > EDGE):
         raise TradingHalted(
             f"expected the market {'open' if is_open else 'closed'} and next open at {upcoming}, the "
             f"venue says {'open' if venue.is_open else 'closed'} and {venue.next_open}; the "
             "calendars differ: update exchange-calendars, then resume"
         )
-
-
-def _edges(opened: np.datetime64, upcoming: datetime) -> tuple[datetime, ...]:
-    return time.opening(opened, CALENDAR), time.closing(opened, CALENDAR), upcoming
 
 
 def _plain(at: datetime) -> str:
