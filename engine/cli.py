@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from engine import VERSION
+from engine.cli_check import check_app
 from engine.cli_options import Json, Overrides, finish
 from engine.cli_paper import paper_app
 from engine.cli_trials import trials_app
@@ -31,7 +32,6 @@ app = typer.Typer(
 data_app = typer.Typer(
     help="Look at market data, check it, clean it, fetch it.", no_args_is_help=True
 )
-check_app = typer.Typer(help="Prove a configuration: parity, look-ahead.", no_args_is_help=True)
 config_app = typer.Typer(help="Settings.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(check_app, name="check")
@@ -42,7 +42,6 @@ app.command()(walkforward)
 
 DAY = ["%Y-%m-%d"]
 Config = Annotated[str, typer.Argument(help="Settings file, or the name of one in configs/.")]
-Checkpoint = Annotated[Path, typer.Option("--checkpoint", help="Checkpoint folder.")]
 FaultScript = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Fault script: TOML with [[rule]] tables.")
 ]
@@ -266,29 +265,6 @@ def data_fetch(
     chosen += [f'data.cache="{cache}"'] if cache else []
     settings = find_settings(config, tuple(chosen))
     finish(fetch_data(symbols or [], first.date(), last.date(), settings, again, json), json)
-
-
-@check_app.command("parity")
-def check_parity(
-    config: Config, checkpoint: Checkpoint, overrides: Overrides = None, json: Json = False
-) -> None:
-    """Prove that environment, plain replay and Backtrader make the same decisions."""
-    from engine.run.commands import run_parity
-
-    finish(run_parity(config, checkpoint, tuple(overrides or ()), json), json)
-
-
-@check_app.command("lookahead")
-def check_lookahead(
-    config: Config,
-    checkpoint: MaybeCheckpoint = None,
-    overrides: Overrides = None,
-    json: Json = False,
-) -> None:
-    """Prove that no future bar moves an earlier observation, memory or action."""
-    from engine.run.commands import run_lookahead
-
-    finish(run_lookahead(config, checkpoint, tuple(overrides or ()), json), json)
 
 
 @config_app.command("show")

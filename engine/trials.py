@@ -3,6 +3,7 @@
     opened  before the work begins: what is tried, on which data, for what purpose
     looked  each score that was seen: of one checkpoint on one segment, with its moments and series
     closed  when it ends: done, failed or aborted
+    checked what a check of a configuration found (no trial: it is of no score)
 
 A trial that was never closed was killed, and counts like any other. The file is a hash-chained
 journal that several processes may add to at once; `verify` finds what was removed or edited.
@@ -78,6 +79,20 @@ class Trial:
     chosen: str | None = None  # sha256 of the checkpoint that came out
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What one check found. Hashes as in `Plan`; `checkpoint` is None where it is of no one agent."""
+
+    name: str
+    passed: bool
+    text: str
+    data: str
+    settings: str
+    code: str
+    checkpoint: str | None = None
+    at: str = ""  # UTC
+
+
 @dataclass
 class OpenTrial:
     """A trial at work: tell it every score that is seen."""
@@ -145,6 +160,14 @@ class Ledger:
             for entry in self._journal.entries("opened")
             if entry.body["data"].startswith(data)
         ]
+
+    def enter(self, found: Checked) -> None:
+        """Keep what a check found."""
+        self._journal.add("checked", "", asdict(found) | {"at": _now()})
+
+    def checks(self) -> list[Checked]:
+        """Return what every check found, oldest first."""
+        return [Checked(**entry.body) for entry in self._journal.entries("checked")]
 
     def verify(self) -> Proof:
         """Recompute the hash chain. Raises: DataError naming the first entry that does not fit."""

@@ -1,14 +1,15 @@
 """What each command does, from settings to result; `engine.cli` only parses words."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from engine.errors import UsageError
 from engine.report.folder import RunFolder
-from engine.run.build import bars_of, dates, find_settings, run_folder
-from engine.run.console import echo, progress, say
-from engine.run.evaluation import deployed, evaluate
+from engine.run.build import bars_of, find_settings, run_folder
+from engine.run.checks import refresh
+from engine.run.console import echo, say
+from engine.run.evaluation import evaluate
 from engine.run.training import seed_folders
 from engine.settings import Settings
 from engine.settings_text import as_toml
@@ -74,80 +75,9 @@ def run_backtest(
 
 
 def run_report(folder: Path, as_json: bool) -> Result:
-    """Write the page of a run folder again."""
+    """Write the page of a run folder again, with the checks that were run since."""
+    refresh(folder)
     return _show(folder, as_json)
-
-
-def run_parity(config: str, checkpoint: Path, overrides: tuple[str, ...], as_json: bool) -> Result:
-    """Compare environment, replay and Backtrader on the test dates."""
-    from engine.run.parity import check_parity
-
-    settings = find_settings(config, overrides)
-    bars = bars_of(settings)
-    spec, policy = deployed(settings, checkpoint, bars)
-    first, last = dates(bars, settings, "test")
-    found = check_parity(bars, spec, policy, first, last, settings.backtest.cash)
-    if not as_json:
-        echo(f"{found.bars} bars, {found.decisions} decisions, {found.fills} fills")
-        for item in found.differences:
-            mark = "equal" if item.largest == 0.0 else f"largest difference {item.largest:.3g}"
-            where = f", first beyond its limit on {item.bar}" if item.bar else ""
-            echo(f"  {item.paths:28} {item.field:10} {mark}{where}")
-        if not found.fills:
-            echo("note: nothing was traded, so orders and fills were not put to the test")
-        worst = max(item.largest for item in found.differences)
-        told = "parity holds" if found.equal else "PARITY DOES NOT HOLD"
-        echo(f"{told}; largest difference {worst:.3g}")
-    rows = [
-        {"paths": d.paths, "field": d.field, "largest": d.largest, "within": d.within, "bar": d.bar}
-        for d in found.differences
-    ]
-    return {
-        "check": "parity",
-        "holds": found.equal,
-        "bars": found.bars,
-        "decisions": found.decisions,
-        "fills": found.fills,
-        "differences": rows,
-        "exit_code": 0 if found.equal else 1,
-    }
-
-
-def run_lookahead(
-    config: str, checkpoint: Path | None, overrides: tuple[str, ...], as_json: bool
-) -> Result:
-    """Change the future at 200 dates and look for anything earlier that moves; then whole runs."""
-    from engine.run.lookahead import CHANGES, check_lookahead
-    from engine.run.lookahead_strategy import check_network, check_runs
-    from engine.run.pipelines import pipeline_of
-
-    settings = find_settings(config, overrides)
-    bars = bars_of(settings)
-    pipeline = pipeline_of(settings, bars, checkpoint)
-    first, last = dates(bars, settings, "test")
-    with progress("look-ahead", 200 * len(CHANGES)) as show:
-        found = check_lookahead(pipeline, bars, first, last, progress=show)
-    say("look-ahead inside Backtrader, and memory at the start of the test dates")
-    runs = check_runs(pipeline, bars, first, last, settings.backtest.cash)
-    network = check_network(checkpoint) if checkpoint else ()
-    found = replace(found, leaks=(*found.leaks, *runs, *network))
-    if not as_json:
-        echo(f"{found.dates} dates, {found.changes} changed futures, {found.compared} decisions")
-        for leak in found.leaks[:20]:
-            echo(
-                f"  LEAK {leak.output} of {leak.symbol} on {leak.seen} moved when bars after "
-                f"{leak.changed_after} changed ({leak.change})"
-            )
-        echo("nothing earlier moved" if found.clean else f"{len(found.leaks)} LEAKS")
-    return {
-        "check": "lookahead",
-        "clean": found.clean,
-        "dates": found.dates,
-        "changes": found.changes,
-        "compared": found.compared,
-        "leaks": [asdict(leak) for leak in found.leaks],
-        "exit_code": 0 if found.clean else 1,
-    }
 
 
 def show_config(config: str, overrides: tuple[str, ...], as_json: bool) -> Result:

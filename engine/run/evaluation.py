@@ -15,6 +15,7 @@ from engine.report.folder import RunFolder
 from engine.report.formats import FILL_RULES
 from engine.run.backtest import baseline_trader, new_venue, run_baselines, through_backtrader
 from engine.run.build import dates, spec_of
+from engine.run.checks import checks_of
 from engine.run.console import progress
 from engine.run.counting import SERIES, counted, proven, seen
 from engine.run.outputs import write_run
@@ -81,6 +82,7 @@ def evaluate(
             seen(trial, agent, score_of(curve, settings.train.score), folder.path / f"{SERIES}.npy")
             summary["evidence"], doubts = proven(ledger, bars, curve)
             summary["warnings"] += doubts
+            summary["checks"] = checks_of(settings, bars.digest(), checkpoint)
             write_run(folder, settings, bars, agent, baselines, summary)
     ended = {"interrupted": True, "exit_code": 1} if interrupted else {}
     return {"agent": summary["agent"], "bars": agent.complete()} | ended

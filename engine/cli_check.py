@@ -1,0 +1,62 @@
+"""`barwise check ...`: prove a configuration before its numbers are believed."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.cli_options import Json, Overrides, finish
+
+check_app = typer.Typer(
+    help="Prove a configuration: parity, look-ahead, memory, placebo.", no_args_is_help=True
+)
+
+Config = Annotated[str, typer.Argument(help="Settings file, or the name of one in configs/.")]
+
+
+@check_app.command()
+def parity(
+    config: Config,
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder.")],
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Prove that environment, plain replay and Backtrader make the same decisions."""
+    from engine.run.check_commands import run_parity
+
+    finish(run_parity(config, checkpoint, tuple(overrides or ()), json), json)
+
+
+@check_app.command()
+def lookahead(
+    config: Config,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Checkpoint folder; a probe that sees all without.")
+    ] = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Prove that no future bar moves an earlier observation, memory or action."""
+    from engine.run.check_commands import run_lookahead
+
+    finish(run_lookahead(config, checkpoint, tuple(overrides or ()), json), json)
+
+
+@check_app.command()
+def memory(
+    subject: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT_OR_RUN", help="Checkpoint or run folder.")
+    ],
+    config: Annotated[
+        str | None, typer.Option(help="Settings, where the folder does not lie in its run.")
+    ] = None,
+    limit: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of changed actions that still passes.")
+    ] = 0.01,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Measure how much actions and equity depend on the length of the burn-in."""
+    from engine.run.memory_commands import run_memory
+
+    finish(run_memory(subject, config, limit, tuple(overrides or ()), json), json)

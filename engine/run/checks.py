@@ -1,0 +1,91 @@
+"""What the checks of a configuration found: entered in the trial ledger, read for the report."""
+
+from pathlib import Path
+from typing import Any
+
+from engine.bars import Bars
+from engine.checkpoint import POLICY, read
+from engine.errors import DataError
+from engine.report.folder import RunFolder
+from engine.run.counting import code_version, settings_hash
+from engine.settings import Settings, build
+from engine.trials import Checked, Ledger
+
+# What must be the same for a check to speak of a run. Memory is a matter of checkpoint and bars;
+# placebo markets are made from the bars, and train agents of their own.
+OF_ALL = ("data", "settings", "checkpoint")
+SPEAKS_OF = {
+    "lookahead": OF_ALL,
+    "parity": OF_ALL,
+    "memory": ("data", "checkpoint"),
+    "placebo": ("data", "settings"),
+}
+TITLES = {
+    "lookahead": "Look-ahead",
+    "parity": "Parity",
+    "memory": "Memory and burn-in",
+    "placebo": "Placebo markets",
+}
+
+
+def enter(
+    settings: Settings,
+    bars: Bars,
+    name: str,
+    passed: bool,
+    text: str,
+    checkpoint: Path | None = None,
+) -> None:
+    """Enter what a check found in the ledger of the settings, for the reports to come."""
+    found = Checked(
+        name=name,
+        passed=passed,
+        text=text,
+        data=bars.digest(),
+        settings=settings_hash(settings),
+        code=code_version(),
+        checkpoint=_policy(checkpoint),
+    )
+    with Ledger(settings.ledger) as ledger:
+        ledger.enter(found)
+
+
+def checks_of(settings: Settings, data: str, checkpoint: Path | None) -> list[dict[str, Any]]:
+    """Return, for each check, what it last found on this configuration, or that it was not run.
+
+    `data` is the digest of the bars. Each is a mapping of name, passed (None = not run) and text.
+    """
+    entered: list[Checked] = []
+    if settings.ledger.is_file():
+        with Ledger(settings.ledger) as ledger:
+            entered = ledger.checks()
+    own = {"data": data, "settings": settings_hash(settings), "checkpoint": _policy(checkpoint)}
+    return [_last(name, own, entered) for name in SPEAKS_OF]
+
+
+def refresh(folder: Path) -> None:
+    """Bring the checks in the summary of a run folder up to date; they may have been run since."""
+    run = RunFolder(folder).read()
+    if not run.settings or "digest" not in run.data or "learned" not in run.summary:
+        return
+    checkpoint = Path(str(run.summary.get("agent"))) if run.summary["learned"] else None
+    if checkpoint is not None and not checkpoint.is_dir():
+        return  # it was taken away: what is known of it stays
+    try:
+        found = checks_of(build(run.settings, str(folder)), run.data["digest"], checkpoint)
+    except DataError:
+        return  # no ledger that can be read: what is known stays
+    RunFolder(folder).write(summary=run.summary | {"checks": found})
+
+
+def _last(name: str, own: dict[str, str | None], entered: list[Checked]) -> dict[str, Any]:
+    title = TITLES[name]
+    for found in reversed(entered):
+        if found.name == name and all(getattr(found, k) == own[k] for k in SPEAKS_OF[name]):
+            text = f"{found.text} ({found.at[:10]}, barwise {found.code})."
+            return {"name": title, "passed": found.passed, "text": text}
+    return {"name": title, "passed": None, "text": f"not run here: `barwise check {name}`."}
+
+
+def _policy(checkpoint: Path | None) -> str | None:
+    return read(checkpoint).sha256[POLICY] if checkpoint else None
