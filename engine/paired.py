@@ -59,8 +59,8 @@ def apart(
     if bars < LEAST:
         raise NotComputable(f"needs at least {LEAST} bars in common, found {bars}")
     sharpe = m.sharpe(ours, periods) - m.sharpe(theirs, periods)
-    block = max(1, round(bars ** (1 / 3)))
-    ratios, means = _drawn(ours, theirs, block, draws, np.random.default_rng(seed))
+    block = block_of(bars)
+    ratios, means = drawn(ours, theirs, block, draws, np.random.default_rng(seed))
     return Apart(
         bars,
         block,
@@ -71,10 +71,18 @@ def apart(
     )
 
 
-def _drawn(
+def block_of(bars: int) -> int:
+    """Return how many bars stay together: the cube root of all of them."""
+    return max(1, round(bars ** (1 / 3)))
+
+
+def drawn(
     ours: np.ndarray, theirs: np.ndarray, block: int, draws: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    # Differences of Sharpe ratios per bar and of mean returns, (draws,) each, from sums over blocks.
+    """Return differences of Sharpe ratios and of mean returns, both per bar, in so many draws.
+
+    Shapes: (T,) in, (draws,) out. A series that does not move has a Sharpe ratio of 0.
+    """
     bars, count = len(ours), ceil(len(ours) / block)
     columns = np.stack([ours, theirs, ours**2, theirs**2], axis=1)
     around = np.concatenate([columns, columns[: block - 1]])
