@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from engine.sources import load as load_bars
 from engine.trader import TraderSpec
 
 ROOT = Path(__file__).resolve().parents[2]
+ASKED = {"settings.json", "versions.json", "data.json"}  # what was asked for, not what was done
 
 
 def find_settings(config: str | None, overrides: tuple[str, ...] = ()) -> Settings:
@@ -150,13 +152,24 @@ def _require_same_agent(info: CheckpointInfo, settings: Settings) -> None:
 
 @contextmanager
 def run_folder(settings: Settings, given: Path | None = None) -> Iterator[Path]:
-    """Give a new run folder, or the one given; take it away again if nothing was written to it."""
+    """Give a new run folder, or the one given; take it away again if nothing was written to it.
+
+    A new one goes as well where a setting was refused before anything was done.
+    """
     folder = given or _new_run_folder(settings)
     try:
         yield folder
+    except SettingsError:
+        if given is None and {path.name for path in _files(folder)} <= ASKED:
+            rmtree(folder)
+        raise
     finally:
         with suppress(OSError):
             folder.rmdir()  # only an empty folder can be removed
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())
 
 
 def _new_run_folder(settings: Settings) -> Path:

@@ -8,12 +8,12 @@ import pytest
 from engine import features
 from engine.checkpoint import CheckpointInfo, TrainedOn
 from engine.costs import Costs
-from engine.errors import CheckpointError, DataError
+from engine.errors import CheckpointError, DataError, SettingsError
 from engine.limits import Limits
 from engine.observation import Layout, Scaler
 from engine.orders import Sizing
 from engine.policy import ActionSpace
-from engine.run.build import dates, spec_of, within
+from engine.run.build import dates, run_folder, spec_of, within
 from engine.settings import Settings, build
 from engine.settings_agent import NetworkSettings
 from engine.sources import load
@@ -93,3 +93,26 @@ def test_a_range_without_sessions_is_told_in_words():
     settings = build({"split": {"test": {"start": "2030-01-02"}}}, "test")
     with pytest.raises(DataError, match="2030-01-02 to the last day holds 0 sessions"):
         dates(load(settings.data), settings, "test")
+
+
+def refused(given, settings, files=()):
+    """Write files into a run folder, then meet a setting that is refused; return the folder."""
+    with run_folder(settings, given) as folder:
+        for name in ("settings.json", "versions.json", "data.json", *files):
+            path = folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+        raise SettingsError("train.algorithm: expected one of ppo, found foo")
+
+
+@pytest.mark.parametrize("done", [(), ("training/metrics.csv",), ("equity.csv",)])
+def test_a_refused_setting_leaves_a_run_folder_only_where_something_was_done(tmp_path, done):
+    with pytest.raises(SettingsError):
+        refused(None, Settings(runs_dir=str(tmp_path)), done)
+    assert len(list(tmp_path.iterdir())) == bool(done)
+
+
+def test_a_refused_setting_leaves_the_run_folder_that_was_given(tmp_path):
+    with pytest.raises(SettingsError):
+        refused(tmp_path, Settings())
+    assert (tmp_path / "settings.json").exists()
