@@ -28,7 +28,7 @@ from engine.journal import START, Proof, chain
 
 HISTORY, CHECKPOINTS, LOCK = "history.jsonl", "checkpoints", ".lock"
 By = Literal["rules", "person"]
-_DIGITS = 12  # of the digest, as the id
+ID_DIGITS = 12  # of the digest
 _KEYS = {"number", "at", "kind", "body", "hash"}
 
 
@@ -87,7 +87,7 @@ class Registry:
         Raises: CheckpointError for a folder that does not prove itself.
         """
         digest = read(checkpoint).digest
-        name = digest[:_DIGITS]
+        name = digest[:ID_DIGITS]
         with self._writing():
             self._keep(checkpoint, name, digest)
             if name not in _added(self.history()):
@@ -161,6 +161,13 @@ class Registry:
         if name not in _added(self.history()):
             raise UsageError(f"{self.path}: no checkpoint {name} in the registry")
         return self.path / CHECKPOINTS / name
+
+    def place(self, digest: str) -> Path:
+        """Return where the copy of a checkpoint stands, whatever the history says or cannot say.
+
+        Nothing is proven: whoever reads it compares the digest.
+        """
+        return self.path / CHECKPOINTS / digest[:ID_DIGITS]
 
     def _champion(self) -> Champion:
         events = self.history()

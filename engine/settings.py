@@ -19,7 +19,7 @@ from engine.limits import Limits
 from engine.orders import Sizing
 from engine.policy import ActionSpace
 from engine.settings_agent import MemoryRule, NetworkSettings, window_of
-from engine.settings_paper import ExchangeSettings, PaperSettings, RegistrySettings
+from engine.settings_paper import ExchangeSettings, PaperSettings
 from engine.settings_retrain import RegistrySettings, RetrainSettings
 from engine.settings_reward import RewardSettings
 from engine.settings_training import TrainSettings
@@ -149,7 +149,6 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     registry: RegistrySettings = RegistrySettings()
     paper: PaperSettings = PaperSettings()
     exchange: ExchangeSettings = ExchangeSettings()
-    registry: RegistrySettings = RegistrySettings()
     drift: DriftSettings = DriftSettings()
 
     @property

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, field_validator
 from engine.hosts import PAPER_TRADING, STOCK_DATA, require_data, require_paper
 
 Feed = Literal["iex", "sip", "otc", "boats"]
+CHAMPION = "champion"  # in the place of a folder: whoever the registry says
 
 
 class GuardSettings(BaseModel, frozen=True, extra="forbid"):
@@ -46,7 +47,9 @@ class ScheduleSettings(BaseModel, frozen=True, extra="forbid"):
 class PaperSettings(BaseModel, frozen=True, extra="forbid"):
     """One paper account and the agent that trades it."""
 
-    checkpoint: str | None = Field(None, description="checkpoint folder of the agent")
+    checkpoint: str | None = Field(
+        None, description='checkpoint folder of the agent, or "champion": that of the registry'
+    )
     strategy: str = Field(
         "barwise", pattern=r"^[a-z0-9]{1,8}$", description="first part of every client order id"
     )

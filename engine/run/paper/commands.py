@@ -19,6 +19,7 @@ from engine.run.build import find_settings
 from engine.run.console import echo, say
 from engine.run.log import log_to
 from engine.run.notify import addresses, notifier
+from engine.run.paper.bars_kept import day
 from engine.run.paper.cycle import load, run_cycle
 from engine.run.paper.lock import held
 from engine.run.paper.opening import rebased_book
@@ -111,19 +112,19 @@ def resume(
     room, _ = _open(settings)
     with held(room.folder / LOCK), Journal(room.folder / JOURNAL) as journal:
         state = load(room, journal)
+        notes = Notes(journal, room.clock, state.take)
         body: Result = {"reason": reason, "before": state.halted}
         if rebase:
             account = preflight(room, state)
-            desk = _desk(room, journal, state)
+            desk = _desk(room, notes, state)
             body["written_off"] = desk.write_off()
             desk.poll()  # what has filled since belongs to the new books
             book = rebased_book(room, state, account)
             body |= {"book": book_body(book), "peak": float(book.equity()[0])}
         if new_checkpoint:
-            body["checkpoint"] = room.policy().info.digest
-        session = time.last_closed(room.clock.now(), CALENDAR)
-        journal.append("resumed", str(session), body | {"at": room.clock.now().isoformat()})
-        journal.commit()
+            body |= room.choose()
+        notes.note("resumed", day(time.last_closed(room.clock.now(), CALENDAR)), body)
+        notes.commit()
         room.kill_file.unlink(missing_ok=True)
     if not as_json:
         echo(f"PAPER resumed: {reason}" + ("; books as the venue has them" if rebase else ""))
@@ -139,7 +140,7 @@ def reconcile(settings: Settings, as_json: bool) -> Result:
         state = load(room, journal)
         if state.opened is None:
             raise UsageError(f"{room.folder}: no account has been opened here; run it once first")
-        _desk(room, journal, state).poll()
+        _desk(room, Notes(journal, room.clock, state.take), state).poll()
         found = differences(room, state, room.gateway.account())
     if not as_json:
         for line in found or ["our books and the venue's agree"]:
@@ -147,8 +148,7 @@ def reconcile(settings: Settings, as_json: bool) -> Result:
     return {"differences": found, "exit_code": 1 if found else 0}
 
 
-def _desk(room: Room, journal: Journal, state: State) -> Desk:
-    notes = Notes(journal, room.clock, state.take)
+def _desk(room: Room, notes: Notes, state: State) -> Desk:
     return Desk(room.gateway, notes, room.clock, state.lines, calendar=CALENDAR)
 
 

@@ -46,6 +46,7 @@ def load(room: Room, journal: Journal) -> State:
         journal.verify(proof)
     for entry in journal.entries(after=state.number):
         state.take(entry)
+    room.turn_to(state.checkpoint)
     return state
 
 

@@ -4,7 +4,6 @@ Orders are only collected while Cerebro runs. Afterwards one transaction keeps w
 the memory before and after it, so that no restart ever decides a session twice.
 """
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -17,10 +16,14 @@ from brokers.alpaca.lines import booked
 from brokers.alpaca.venue import AlpacaVenue
 from engine.bars import Bars
 from engine.book import Orders
+from engine.checkpoint import CheckpointInfo
 from engine.errors import CheckpointError, TradingHalted
 from engine.reasons import Reason, explain
 from engine.run.backtest import run_cerebro
+from engine.run.paper.arrays import pack, unpack
 from engine.run.paper.bars_kept import day
+from engine.run.paper.drift import watch
+from engine.run.paper.rebuild import parts, require_proven
 from engine.run.paper.room import Room
 from engine.run.paper.state import State, book_body
 from engine.run.record import Recorder
@@ -41,6 +44,11 @@ class Decided:
         """Equity at the close that was decided on, by our own books."""
         return float(self.entries[-1][1]["equity"])
 
+    @property
+    def warnings(self) -> list[str]:
+        """What a person should know of it; nothing is stopped by them."""
+        return [f"drift: {text}" for text in self.entries[-1][1]["drift"]["warnings"]]
+
 
 def decide(room: Room, state: State, desk: Desk, kept: Bars, label: str) -> Decided:
     """Run the strategy over the accepted bars after the last decision; nothing is written or sent.
@@ -48,7 +56,7 @@ def decide(room: Room, state: State, desk: Desk, kept: Bars, label: str) -> Deci
     Raises: CheckpointError for another policy than the journal's, or one that returns no number;
     TradingHalted where a guard of the account says no.
     """
-    trader, unseen = _trader(room, state, kept)
+    trader, trained, unseen = _trader(room, state, kept)
     before = trader.memory.copy()
     assert state.book is not None
     spec = trader.spec
@@ -79,6 +87,7 @@ def decide(room: Room, state: State, desk: Desk, kept: Bars, label: str) -> Deci
         "warm": trader.warm.tolist(),
         "checkpoint": state.checkpoint,
         "bars": unseen.digest(),
+        "drift": watch(desk.notes.journal, entries, trained, kept, spec.costs, room.settings.drift),
     }
     return Decided(entries)
 
@@ -88,20 +97,7 @@ def orders_from(decision: Mapping[str, Any]) -> Orders:
     return Orders.market(np.array([decision["orders"]], dtype=np.float64))
 
 
-def pack(array: np.ndarray) -> dict[str, Any]:
-    """Return an array as JSON that gives back every bit."""
-    plain = np.ascontiguousarray(array)
-    data = base64.b64encode(plain.tobytes()).decode()
-    return {"dtype": plain.dtype.str, "shape": list(plain.shape), "data": data}
-
-
-def unpack(body: Mapping[str, Any]) -> np.ndarray:
-    """Return the array that `pack` wrote."""
-    plain = np.frombuffer(base64.b64decode(body["data"]), dtype=np.dtype(body["dtype"]))
-    return plain.reshape(body["shape"]).copy()
-
-
-def _trader(room: Room, state: State, kept: Bars) -> tuple[Trader, Bars]:
+def _trader(room: Room, state: State, kept: Bars) -> tuple[Trader, CheckpointInfo, Bars]:
     # The windows come from the journal's bars; the memory from the last decision, or from a burn-in.
     policy = room.policy()
     found = policy.info.digest
@@ -112,18 +108,18 @@ def _trader(room: Room, state: State, kept: Bars) -> tuple[Trader, Bars]:
             "this one from a burn-in"
         )
     trader = Trader(room.spec(policy.info), policy, len(room.symbols))
-    after = kept.sessions[-2] if state.decided is None else np.datetime64(state.decided)
-    history, unseen = kept.between(None, after), kept.between(after + 1, None)
+    history, unseen = parts(state, kept)
     if state.fresh_memory:
         trader.prime(history)
-        return trader, unseen
+        require_proven(state, trader, history)
+        return trader, policy.info, unseen
     trader.stream.prime(history)
     own = {
         "memory": unpack(state.decision["memory"]),
         "warm": np.array(state.decision["warm"], dtype=np.int64),
     }
     trader.restore(trader.snapshot() | own)
-    return trader, unseen
+    return trader, policy.info, unseen
 
 
 def _require_adopted_ready(room: Room, state: State, reasons: np.ndarray) -> None:

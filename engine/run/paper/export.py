@@ -62,7 +62,7 @@ def _decisions(entries: Iterable[Entry], symbols: list[str]) -> Iterator[Row]:
 
 def _events(entries: Iterable[Entry]) -> Iterator[Row]:
     words = {"halted": "reason", "resumed": "reason", "skipped": "why", "refused": "why",
-             "missed": "why", "opened": "number"}  # fmt: skip
+             "missed": "why", "opened": "number", "promoted": "id", "declined": "why"}  # fmt: skip
     for entry in entries:
         if entry.kind in words:
             what = entry.body.get(words[entry.kind], "")

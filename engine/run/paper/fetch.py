@@ -9,8 +9,9 @@ from brokers.alpaca.bars import download, source_name
 from brokers.alpaca.notes import Notes
 from engine import checkpoint
 from engine.bars import Bars
+from engine.checkpoint import CheckpointInfo
 from engine.features import FeatureSet
-from engine.run.paper.accept import accept, bad_bars_halt
+from engine.run.paper.accept import AcceptedBars, accept, bad_bars_halt
 from engine.run.paper.bars_kept import bars_body, bars_from, day
 from engine.run.paper.feeds import apart, require_feed
 from engine.run.paper.room import Room
@@ -26,43 +27,61 @@ def fetch_bars(room: Room, notes: Notes, state: State, session: date) -> tuple[s
 
     What is there already is not asked for again.
 
-    A memory that starts from a burn-in gets all its history anew: another agent may look further
-    back, or learned from another feed.
+    An agent that begins gets all its history anew: it may look further back than the one before it,
+    or have learned from another feed.
     Raises: as `engine.run.paper.accept.accept` and the gateway.
     """
     if state.last_bars == session:
         return ()
-    known = None if state.fresh_memory else bars_from(notes.journal.entries("bars"))
+    known = bars_from(notes.journal.entries("bars")) if state.last_bars else None
+    info = None if known else checkpoint.read(room.checkpoint)
+    accepted = ask(room, session, info, known)
+    keep(room, notes, session, accepted, info)
+    notes.commit()
+    return accepted.missing
+
+
+def ask(
+    room: Room, session: date, info: CheckpointInfo | None, known: Bars | None = None
+) -> AcceptedBars:
+    """Return the vendor's bars after the `known` ones; without any, all that an agent begins with.
+
+    Raises: as `fetch_bars`.
+    """
     if known is None:
-        first = session - timedelta(days=_days(room))
+        assert info is not None
+        first = session - timedelta(days=_days(info))
     else:
         first = day(known.sessions[-min(OVERLAP, len(known.sessions))])
     feed, zero_volume = room.settings.paper.feed, room.settings.data.zero_volume
     symbols = list(room.symbols)
     with bad_bars_halt():
         found = download(room.gateway, symbols, first, session, feed, room.clock, zero_volume)
-    accepted = accept(found, known, np.datetime64(session), room.guards.price_collar)
+    return accept(found, known, np.datetime64(session), room.guards.price_collar)
+
+
+def keep(
+    room: Room, notes: Notes, session: date, accepted: AcceptedBars, info: CheckpointInfo | None
+) -> None:
+    """Note accepted bars; those that an agent, `info`, begins with take the place of all before."""
     said = {"revisions": list(accepted.revisions), "missing": list(accepted.missing)}
-    if known is None:
-        said["feeds"] = _compared(room, accepted.bars)
+    if info is not None:
+        said["feeds"] = _compared(room, info, accepted.bars)
     for line in (line for lines in said.values() for line in lines):
         _log.warning("bars of %s: %s", session, line)
-    notes.note("bars", session, bars_body(accepted.bars) | said | {"anew": known is None})
-    notes.commit()
-    return accepted.missing
+    anew = {"anew": info is not None}
+    notes.note("bars", session, bars_body(accepted.bars) | said | anew)
 
 
-def _compared(room: Room, traded: Bars) -> list[str]:
+def _compared(room: Room, info: CheckpointInfo, traded: Bars) -> list[str]:
     # An agent that trades on another feed than it learned from, by leave of the settings.
-    info = checkpoint.read(room.checkpoint)
     paper = room.settings.paper
     if require_feed(info.trained_on, source_name(paper.feed), paper.allow_feed):
         return []
     return apart(info.trained_on, FeatureSet(info.features), room.settings.data, traded)
 
 
-def _days(room: Room) -> int:
-    # Calendar days that hold the windows and the burn-in of the checkpoint, holidays included.
-    info = checkpoint.read(room.checkpoint)
+def _days(info: CheckpointInfo) -> int:
+    # Calendar days that hold the windows and the burn-in of an agent, holidays included.
     sessions = max(info.lookbacks) + info.burn_in + SPARE
     return int(sessions * 1.5) + 15

@@ -13,6 +13,7 @@ from engine.run.paper.bars_kept import bars_from, day
 from engine.run.paper.decide import decide, orders_from
 from engine.run.paper.fetch import fetch_bars
 from engine.run.paper.opening import open_account
+from engine.run.paper.pickup import pick_up
 from engine.run.paper.preflight import preflight, require_calendar, require_no_kill
 from engine.run.paper.reconcile import label_of, reconcile
 from engine.run.paper.result import CycleResult
@@ -64,6 +65,7 @@ class Look:
         missing = fetch_bars(self.room, self.notes, self.state, session)
         if silent := [each for each in missing if each.endswith(f" {session}")]:
             self.news.append(f"no bar, so not decided on: {', '.join(silent)}")
+        self.news.append(pick_up(self.room, self.notes, self.state, session))
         kept = bars_from(self.notes.journal.entries("bars"))
         assert kept is not None
         decided = decide(self.room, self.state, self.desk, kept, self._label())
@@ -73,13 +75,13 @@ class Look:
         caught_up = len(decided.entries) - 1
         more = f", after catching up on {caught_up} sessions" if caught_up else ""
         self.news.append(f"{session}: decided{more}; equity {decided.equity:,.2f}")
+        self.news += decided.warnings
 
     def _finish(self, session: date) -> CycleResult:
         # From a stored decision to accepted orders; the policy is not asked again.
         state = self.state
         if not state.sent:
-            opens, shuts = window(self.room, session)
-            if not opens <= self.room.clock.now() < shuts:
+            if self._shut(session):
                 self._skip(session, "its orders were not sent while they could be")
             else:
                 orders = orders_from(state.decision)
@@ -124,7 +126,11 @@ class Look:
 
     def _may_send(self, intent: Intent) -> str | None:
         require_no_kill(self.room)
-        opens, shuts = window(self.room, intent.session)
+        return self._shut(intent.session)
+
+    def _shut(self, session: date) -> str | None:
+        # None while the orders of a session's decision may be sent, else why not.
+        opens, shuts = window(self.room, session)
         now = self.room.clock.now()
         return None if opens <= now < shuts else f"its window is {opens} to {shuts}, now {now}"
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from brokers.alpaca.notes import Notes
 from brokers.alpaca.records import Account
-from engine import VERSION, checkpoint
+from engine import VERSION
 from engine import clock as time
 from engine.book import Book
 from engine.errors import UsageError
@@ -34,12 +34,11 @@ def open_account(room: Room, notes: Notes, account: Account) -> None:
             f"account {account.number}: expected no position, found some in the symbols of the agent; "
             "close them, or set paper.adopt = true to start from them"
         )
-    info = checkpoint.read(room.checkpoint)
     body = {
+        **room.choose(),
         "account": account.id,
         "number": account.number,
         "symbols": list(room.symbols),
-        "checkpoint": info.digest,
         "feed": room.settings.paper.feed,
         "book": book_body(book),
         "versions": {name: metadata.version(name) for name in LIBRARIES} | {"barwise": VERSION},

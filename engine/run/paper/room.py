@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from brokers.alpaca.bars import source_name
 from brokers.alpaca.gateway import Gateway
@@ -10,13 +11,14 @@ from brokers.alpaca.keys import Keys
 from engine import checkpoint
 from engine.checkpoint import CheckpointInfo
 from engine.clock import Clock
-from engine.errors import CheckpointError, SettingsError
+from engine.errors import CheckpointError, SettingsError, UsageError
 from engine.journal import Proof
+from engine.registry import Champion, Registry
 from engine.run.build import spec_of
 from engine.run.paper.feeds import require_feed
 from engine.run.paper.state import State
 from engine.settings import Settings
-from engine.settings_paper import GuardSettings, ScheduleSettings
+from engine.settings_paper import CHAMPION, GuardSettings, ScheduleSettings
 from engine.step import StepPolicy
 from engine.trader import TraderSpec
 
@@ -38,6 +40,7 @@ class Room:
     folder: Path
     symbols: tuple[str, ...]
     checkpoint: Path
+    registry: Registry | None = None
     seen: tuple[Proof, State] | None = None
     durable: bool = True  # False where a loss of power may cost the journal: a rehearsal
     _policy: StepPolicy | None = field(default=None, repr=False)
@@ -63,7 +66,8 @@ class Room:
         Raises: CheckpointError when they changed under a running process.
         """
         info = checkpoint.read(self.checkpoint)
-        if self._policy is None:
+        moved = self._policy is not None and self._policy.info != info
+        if self._policy is None or (moved and self.registry is not None):
             self._policy = StepPolicy.load(self.checkpoint)
         if self._policy.info != info:
             raise CheckpointError(
@@ -71,6 +75,25 @@ class Room:
                 "start barwise anew and, if the change is meant, resume with --new-checkpoint"
             )
         return self._policy
+
+    def turn_to(self, digest: str | None) -> None:
+        """Point to the agent that the journal names, if agents come from a registry.
+
+        What stands there need not be the champion any more; it is proven by whoever reads it.
+        """
+        if self.registry is not None and digest is not None:
+            self.checkpoint = self.registry.place(digest)
+
+    def choose(self) -> dict[str, Any]:
+        """Point to the agent that the settings name now; return what the journal says of it.
+
+        Raises: UsageError where the registry has no champion; CheckpointError.
+        """
+        event = {}
+        if self.registry is not None:
+            champion = require_champion(self.registry)
+            self.checkpoint, event = champion.folder, {"event": champion.number}
+        return {"checkpoint": self.policy().info.digest, **event}
 
     def spec(self, info: CheckpointInfo) -> TraderSpec:
         """Return how the agent decides for these symbols under these settings."""
@@ -108,9 +131,14 @@ def furnish(settings: Settings, keys: Keys, clock: Clock) -> Room:
             "venue.fill: orders of a paper account fill at the next open, found "
             f'"{settings.venue.fill}"; set venue.fill = "open"'
         )
-    info = checkpoint.read(Path(paper.checkpoint))
-    require_feed(info.trained_on, source_name(paper.feed), paper.allow_feed)
     folder = Path(paper.state_dir)
+    registry = Registry(Path(settings.registry.dir)) if paper.checkpoint == CHAMPION else None
+    agent = Path(paper.checkpoint)
+    if registry is not None and not (folder / JOURNAL).exists():
+        agent = require_champion(registry).folder  # later on the journal says which
+    if registry is None or not (folder / JOURNAL).exists():
+        trained_on = checkpoint.read(agent).trained_on
+        require_feed(trained_on, source_name(paper.feed), paper.allow_feed)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return Room(
         settings=settings,
@@ -118,5 +146,17 @@ def furnish(settings: Settings, keys: Keys, clock: Clock) -> Room:
         clock=clock,
         folder=folder,
         symbols=settings.data.symbols,
-        checkpoint=Path(paper.checkpoint),
+        checkpoint=agent,
+        registry=registry,
     )
+
+
+def require_champion(registry: Registry) -> Champion:
+    """Return the champion. Raises: UsageError where there is none yet; CheckpointError; DataError."""
+    champion = registry.champion()
+    if champion is None:
+        raise UsageError(
+            f'paper.checkpoint = "{CHAMPION}": expected a champion in {registry.path}, found none; '
+            "name the first one with `barwise promote`, or a checkpoint folder in the settings"
+        )
+    return champion

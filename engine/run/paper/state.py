@@ -29,6 +29,11 @@ class State:
     opened: dict[str, Any] | None = None
     halted: str | None = None
     checkpoint: str | None = None  # digest of the agent that decides
+    since: str = ""  # the session or day from which on it does
+    event: int = 0  # of the registry, the last one that was acted on
+    changed: date | None = None  # the session before whose decision the agent last changed
+    proof: dict[str, Any] | None = None  # of the memory that it began with
+    declined: dict[str, Any] | None = None  # the champion that was not taken up, and why
     fresh_memory: bool = True  # memory starts from a burn-in, not from the last decision
     decided: date | None = None
     decision: dict[str, Any] = field(default_factory=dict)
@@ -55,7 +60,8 @@ class State:
             step(entry)
 
     def _on_opened(self, entry: Entry) -> None:
-        self.opened, self.checkpoint = entry.body, entry.body["checkpoint"]
+        self.opened = entry.body
+        self._turn_to(entry)
         self.book = book_from(entry.body["book"])
         self.peak = float(self.book.equity()[0])
 
@@ -95,8 +101,7 @@ class State:
         self.halted = None
         self.forgiven = date.fromisoformat(entry.session) if entry.session else None
         if entry.body.get("checkpoint"):
-            self.checkpoint, self.fresh_memory = entry.body["checkpoint"], True
-            self.last_bars = None  # its history is asked for anew
+            self._turn_to(entry)
         if entry.body.get("book"):  # re-based on what the venue holds
             self.book = book_from(entry.body["book"])
             self.rebased = datetime.fromisoformat(entry.body["at"])
@@ -105,6 +110,21 @@ class State:
                 line.booked = len(line.fills)
         if entry.body.get("peak"):
             self.peak = entry.body["peak"]
+
+    def _on_promoted(self, entry: Entry) -> None:
+        self._turn_to(entry)
+        self.changed, self.proof = date.fromisoformat(entry.session), entry.body["proof"]
+
+    def _on_declined(self, entry: Entry) -> None:
+        self.declined = entry.body
+
+    def _turn_to(self, entry: Entry) -> None:
+        # Another agent: no memory of its own yet, and its history is asked for anew.
+        body = entry.body
+        self.checkpoint, self.event = body["checkpoint"], body.get("event", self.event)
+        self.since = entry.session or body["at"][:10]
+        self.fresh_memory, self.last_bars = True, None
+        self.proof = self.declined = None
 
 
 def book_body(book: Book) -> dict[str, Any]:
