@@ -8,7 +8,7 @@ backtest, so both can be compared row by row.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from engine.bars import Bars
 from engine.clock import Clock, FakeClock
 from engine.errors import SettingsError
 from engine.journal import Entry, Journal
+from engine.registry import Lineage, Registry
 from engine.run.log import log_to
 from engine.run.paper.bars_kept import day
 from engine.run.paper.cycle import run_cycle
@@ -35,7 +36,7 @@ from engine.run.schedule import Schedule
 from engine.run.schedule_loop import run_virtual
 from engine.run.where import Where
 from engine.settings import Settings
-from engine.settings_paper import ExchangeSettings
+from engine.settings_paper import CHAMPION, ExchangeSettings
 
 NOTICES = "notices.log"
 PARTS = {  # of the time, by the file that the runner stands in
@@ -43,21 +44,41 @@ PARTS = {  # of the time, by the file that the runner stands in
     "journal": ("engine/journal.py",),
     "decision": ("engine/run/backtest.py", "engine/trader.py"),
 }
-_KINDS = ("decision", "intent", "order", "fill", "refused", "missed", "skipped", "halted")
+_KINDS = (
+    "decision", "intent", "order", "fill", "refused", "missed", "skipped", "halted", "promoted",
+    "declined",
+)  # fmt: skip
 _START = timedelta(minutes=1)  # after the first close: bars are not due yet
 Told = Callable[[CycleResult], None]
 FaultsOf = Callable[[Clock], Faults]
+Promote = Callable[[datetime], None]
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """Another agent for the decision of session `on`: it becomes champion while that session trades.
+
+    `checkpoint` None = the champion is rolled back.
+    """
+
+    on: date
+    checkpoint: Path | None
 
 
 @dataclass(frozen=True)
 class Play:
-    """What is rehearsed: an agent on bars, from row `first` to row `last`, both decided on."""
+    """What is rehearsed: an agent on bars, from row `first` to row `last`, both decided on.
+
+    With `promotions`, oldest first, the agent comes from a registry, as paper.checkpoint = "champion"
+    takes it.
+    """
 
     settings: Settings
     checkpoint: Path
     bars: Bars
     first: int
     last: int
+    promotions: tuple[Promotion, ...] = ()
 
     @property
     def sessions(self) -> np.ndarray:
@@ -110,7 +131,8 @@ def rehearse(
             room.gateway.close()
             room.gateway = Gateway(room.settings.paper, keys, clock, timeouts)
         with log_to(folder, clock, (keys.key_id, keys.secret), screen=False):
-            _live(room, clock, _end(room, last), folder, told)
+            promote = _promoter(play.promotions, room.registry)
+            _live(room, clock, _end(room, last), folder, promote, told)
         room.gateway.close()
     state = exchange.dump()
     return Rehearsed(
@@ -131,9 +153,15 @@ def room_settings(play: Play, folder: Path, url: str) -> Settings:
         "checkpoint": str(play.checkpoint), "state_dir": str(folder), "trading_url": url,
         "data_url": url, "allow_feed": feed,
     }  # fmt: skip
-    paper = play.settings.paper.model_copy(update=here)
     data = play.settings.data.model_copy(update={"symbols": play.bars.symbols})
-    return play.settings.model_copy(update={"paper": paper, "data": data})
+    update: dict[str, Any] = {"data": data}
+    if play.promotions:
+        registry = Registry(folder / "registry")
+        registry.promote(_added(registry, play.checkpoint), "the first", "person")
+        update["registry"] = play.settings.registry.model_copy(update={"dir": str(registry.path)})
+        here["checkpoint"] = CHAMPION
+    update["paper"] = play.settings.paper.model_copy(update=here)
+    return play.settings.model_copy(update=update)
 
 
 def exchange_settings(settings: Settings) -> ExchangeSettings:
@@ -175,8 +203,31 @@ class Notices:
             file.write(f"{self._clock.now():%F %T} PAPER {message}\n")
 
 
-def _live(room: Room, clock: FakeClock, until: datetime, folder: Path, told: Told) -> None:
+def _promoter(promotions: tuple[Promotion, ...], registry: Registry | None) -> Promote:
+    # Does what is due by the time of the rehearsal; from a second hand, as a retraining would.
+    waiting = list(promotions)
+
+    def promote(now: datetime) -> None:
+        while waiting and now >= time.opening(waiting[0].on, CALENDAR):
+            assert registry is not None
+            folder = waiting.pop(0).checkpoint
+            if folder is None:
+                registry.rollback("rehearsed")
+            else:
+                registry.promote(_added(registry, folder), "rehearsed", "person")
+
+    return promote
+
+
+def _added(registry: Registry, folder: Path) -> str:
+    return registry.add(folder, Lineage(data=checkpoints.read(folder).trained_on.digest))
+
+
+def _live(
+    room: Room, clock: FakeClock, until: datetime, folder: Path, promote: Promote, told: Told
+) -> None:
     def look() -> CycleResult:
+        promote(clock.now())
         result = run_cycle(room)
         if result.state == "halted":
             schedule.stop()  # nobody is there to resume it

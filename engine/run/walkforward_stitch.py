@@ -8,22 +8,20 @@ start. Nothing here depends on what other seeds did.
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from engine.bars import Bars
 from engine.policy import Policy
 from engine.report.folder import RunFolder
 from engine.report.formats import FILL_RULES
 from engine.run.backtest import baseline_trader, new_venue
 from engine.run.counting import SERIES, counted, seen
-from engine.run.evaluation import costs_text, deployed, turnover_a_bar
+from engine.run.evaluation import costs_text, turnover_a_bar
 from engine.run.outputs import metrics_of, write_run
 from engine.run.record import Recorder
+from engine.run.relay import Turn, relay
 from engine.run.replay import replay
 from engine.run.validation import score_of
 from engine.run.walkforward_plan import AGENT, TWIN, WalkForward
 from engine.settings import Settings
-from engine.trader import Trader
 from engine.windows import Segment
 
 SWEPT = ("total_return", "cagr", "sharpe", "max_drawdown", "turnover", "total_costs")
@@ -56,15 +54,11 @@ def write_record(walk: WalkForward, kind: str, seed: int, rivals: "Rivals") -> N
 
 def stitched(walk: WalkForward, kind: str, seed: int, settings: Settings) -> Recorder:
     """Replay every window's chosen checkpoint on its test segment, with one book throughout."""
-    bars, record = walk.bars, Recorder()
-    venue = new_venue(settings, bars)
-    rows: tuple[np.ndarray, np.ndarray] | None = None
-    for window in walk.windows:
-        spec, policy = deployed(settings, walk.part(window, kind, seed).checkpoint, bars)
-        rows = rows or spec.features.history(bars)
-        trader = Trader(spec, policy, len(bars.symbols))
-        replay(trader, venue, bars, window.test.first, window.test.last, record, rows)
-    return record
+    turns = [
+        Turn(walk.part(window, kind, seed).checkpoint, window.test.first, window.test.last)
+        for window in walk.windows
+    ]
+    return relay(settings, walk.bars, turns, new_venue(settings, walk.bars))
 
 
 @dataclass

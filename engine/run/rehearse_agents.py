@@ -1,0 +1,44 @@
+"""Who decided on which sessions of a rehearsal, by its journal, and whether every champion did."""
+
+from pathlib import Path
+
+import numpy as np
+
+from engine.checkpoint import read
+from engine.registry import ID_DIGITS
+from engine.run.rehearse import Play, Rehearsed
+from engine.run.relay import Turn
+
+
+def id_of(checkpoint: Path) -> str:
+    """Return what a registry calls a checkpoint."""
+    return read(checkpoint).digest[:ID_DIGITS]
+
+
+def turns_of(play: Play, found: Rehearsed) -> list[Turn]:
+    """Return the agents with the rows that each decided on, oldest first."""
+    folders = [play.checkpoint, *(x.checkpoint for x in play.promotions if x.checkpoint)]
+    known = {read(folder).digest: folder for folder in folders}
+    starts = {play.first: play.checkpoint}
+    for entry in found.entries["promoted"]:
+        later = [x.session for x in found.entries["decision"] if x.number > entry.number]
+        if later:
+            starts[play.bars.index_of(np.datetime64(later[0]))] = known[entry.body["checkpoint"]]
+    rows = sorted(starts)
+    ends = [*(row - 1 for row in rows[1:]), play.last]
+    return [Turn(starts[row], row, end) for row, end in zip(rows, ends, strict=True)]
+
+
+def never_decided(play: Play, found: Rehearsed, last: Path) -> list[str]:
+    """Name the champion at the end if it is not the agent that decided `last`, and why."""
+    champions = [play.checkpoint]
+    for promotion in play.promotions:
+        if promotion.checkpoint is None:
+            champions.pop()
+        else:
+            champions.append(promotion.checkpoint)
+    champion = id_of(champions[-1])
+    if id_of(last) == champion:
+        return []
+    why = [x.body["why"] for x in found.entries["declined"] if x.body["id"] == champion]
+    return [f"{champion}: became champion and never decided: {why[-1] if why else 'not noticed'}"]
