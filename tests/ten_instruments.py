@@ -1,4 +1,4 @@
-"""The ten instruments of Theate and Ernst (2021): their files joined as configs/tdqn.toml asks, their table."""
+"""The ten instruments of Theate and Ernst (2021): files joined for configs/tdqn.toml, their table."""
 
 from pathlib import Path
 from typing import NamedTuple
