@@ -43,6 +43,9 @@ class TrainedOn(BaseModel, frozen=True, extra="forbid"):
     symbols: tuple[str, ...]
     start: date
     end: date = Field(description="last session of the training range")
+    chosen_until: date | None = Field(
+        None, description="last session that it was chosen on; older records do not say"
+    )
     feed: str = Field(
         default_factory=lambda known: feed_of(known.get("source", "")),
         description="vendor and feed of the bars; older records say it in `source` only",

@@ -58,7 +58,8 @@ def train_run(
     single = settings.train.book_kind == "single"
     share = settings.backtest.allocation or 1.0 / len(bars.symbols)
     spec = new_spec(settings, bars, 1.0 if single else share)
-    info = describe(spec, settings.agent, _trained_on(bars, first, last), settings.train.seed)
+    trained_on = _trained_on(settings, bars, first, last)
+    info = describe(spec, settings.agent, trained_on, settings.train.seed)
     info = info.model_copy(update={"distribution": distribution_of(settings, bars, spec)})
     RunFolder(folder).write(
         settings=settings.model_dump(mode="json"), versions=versions(), data=describe_data(bars)
@@ -252,7 +253,7 @@ def _require_order(bars: Bars, settings: Settings, train_last: int) -> None:
         )
 
 
-def _trained_on(bars: Bars, first: int, last: int) -> TrainedOn:
+def _trained_on(settings: Settings, bars: Bars, first: int, last: int) -> TrainedOn:
     return TrainedOn(
         digest=bars.digest(),
         source=bars.source,
@@ -260,4 +261,5 @@ def _trained_on(bars: Bars, first: int, last: int) -> TrainedOn:
         symbols=bars.symbols,
         start=bars.sessions[first].item(),
         end=bars.sessions[last].item(),
+        chosen_until=bars.sessions[dates(bars, settings, "validation")[1]].item(),
     )
