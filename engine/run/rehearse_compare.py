@@ -5,23 +5,23 @@ shares cut from its orders, as the exchange counted them; nothing else is forgiv
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from engine.book import Orders
-from engine.journal import Entry
 from engine.run.backtest import through_backtrader
 from engine.run.evaluation import deployed
-from engine.run.paper.decide import unpack
+from engine.run.paper.arrays import unpack
+from engine.run.paper.lived import Cut, Cuts, CutVenue, kept_of, wishes_of
 from engine.run.record import Recorder
 from engine.run.rehearse import Play, Rehearsed
+from engine.run.rehearse_agents import id_of, never_decided, turns_of
+from engine.run.relay import Turn, relay
 from engine.trader import Trader
-from engine.venue import SimVenue
 
 CENT = 0.005
+Row = dict[str, np.ndarray]
 FIELDS = {
     "decisions": ("exposure", "keep", "target", "reasons"),
     "orders": ("order_qty",),
@@ -31,8 +31,6 @@ FIELDS = {
     "observations": ("market", "book"),
     "equity": ("equity",),
 }
-Cuts = Mapping[np.datetime64, np.ndarray]
-Rows = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -47,16 +45,6 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Cut:
-    """Shares of one order that the exchange did not fill. Units: signed shares of the order."""
-
-    session: np.datetime64
-    symbol: str
-    ordered: float
-    kept: float  # in the shares of the day of the order
-
-
-@dataclass(frozen=True)
 class Agreement:
     """Whether the rehearsal did what the backtest does, and what it is explained by."""
 
@@ -66,6 +54,7 @@ class Agreement:
     missed: tuple[str, ...]
     cuts: tuple[Cut, ...]
     unexplained: tuple[str, ...]
+    agents: tuple[tuple[str, str], ...]  # the first session of each, and its id
     cost_of_cuts: float  # dollars of equity at the end, against a backtest without them
 
     @property
@@ -75,37 +64,21 @@ class Agreement:
         return same and not self.unexplained
 
 
-class CutVenue(SimVenue):
-    """A simulated market that forgets some shares of orders it has accepted.
-
-    `kept` says, by the session of the decision, what is left of each order; NaN = all of it.
-    """
-
-    kept: Cuts
-
-    def submit(self, orders: Orders) -> np.ndarray:
-        """Accept or refuse as ever, then forget."""
-        refused = super().submit(orders)
-        kept = self.kept.get(self._session[0])
-        if kept is not None:
-            wanted = (self.pending.qty != 0) & ~np.isnan(kept)
-            self.pending.qty = np.where(wanted, kept, self.pending.qty)
-            self.cancel(self.pending.qty == 0)
-        return refused
-
-
 def compare(play: Play, found: Rehearsed) -> Agreement:
     """Run the backtest of the same sessions and compare; with the shares cut that were not filled."""
     decided = found.entries["decision"]
     symbols = play.bars.symbols
     missed = _missed(play, found)
     cuts, unexplained = _cuts(play, found)
-    plain = _backtest(play, {})
-    kept = _kept(cuts, symbols) | {day: np.zeros(len(symbols)) for day in missed}
-    explained = _backtest(play, kept) if kept else plain
-    rows = _rows(decided)
+    turns = turns_of(play, found)
+    unexplained += never_decided(play, found, turns[-1].checkpoint)
+    plain = _backtest(play, turns, {})
+    kept = kept_of(cuts, symbols) | {day: np.zeros(len(symbols)) for day in missed}
+    explained = _backtest(play, turns, kept) if kept else plain
     count = min(len(decided), explained.complete())
-    lines = _lines(rows, explained.arrays(), play.sessions, count) if count else []
+    expected = explained.rows[:count]
+    rows = [_row(entry.body, row) for entry, row in zip(decided, expected, strict=False)]
+    lines = _lines(rows, expected, play.sessions) if count else []
     if count != len(play.sessions):
         unexplained.append(f"{count} of {len(play.sessions)} sessions were decided on")
     gap = 0.0
@@ -117,60 +90,45 @@ def compare(play: Play, found: Rehearsed) -> Agreement:
     return Agreement(
         lines=tuple(lines),
         decided=count,
-        fills=int((rows["filled"] != 0).sum()) if count else 0,
+        fills=sum(int((row["filled"] != 0).sum()) for row in rows),
         missed=tuple(str(day) for day in missed),
         cuts=tuple(cuts),
         unexplained=tuple(unexplained),
+        agents=tuple((str(play.bars.sessions[x.first]), id_of(x.checkpoint)) for x in turns),
         cost_of_cuts=gap,
     )
 
 
-def _backtest(play: Play, kept: Cuts) -> Recorder:
-    spec, policy = deployed(play.settings, play.checkpoint, play.bars)
-    symbols = len(play.bars.symbols)
-    trader = Trader(spec, policy, symbols)
-    venue = CutVenue(play.settings.backtest.cash, (1, symbols), spec.costs, spec.venue)
+def _backtest(play: Play, turns: list[Turn], kept: Cuts) -> Recorder:
+    settings, symbols = play.settings, len(play.bars.symbols)
+    venue = CutVenue(settings.backtest.cash, (1, symbols), settings.costs, settings.venue)
     venue.kept = kept
+    if len(turns) > 1:
+        return relay(settings, play.bars, turns, venue)
+    spec, policy = deployed(settings, turns[0].checkpoint, play.bars)
+    trader = Trader(spec, policy, symbols)
     return through_backtrader(play.bars, trader, venue, play.first, play.last)
 
 
-def _rows(decided: list[Entry]) -> Rows:
-    # The journal's decisions under the names of a recorder's fields.
-    bodies = [entry.body for entry in decided]
-    if not bodies:
-        return {}
-    plain = ("exposure", "keep", "target", "reasons", "filled", "price", "fee", "equity")
-    rows = {name: np.array([body[name] for body in bodies], dtype=np.float64) for name in plain}
-    width = rows["filled"].shape[1]
-    orders = [body["orders"] or [np.nan] * width for body in bodies]  # caught up: none were sent
-    packed = {
-        name: [unpack(body[f"seen_{name}"]) for body in bodies] for name in ("market", "book")
-    }
-    return rows | {
-        "order_qty": np.array(orders),
-        **{name: np.stack(arrays) for name, arrays in packed.items()},
-        "memory": _memory(bodies),
-    }
+def _row(body: dict[str, Any], expected: Row) -> Row:
+    # A decision of the journal, which may be of another agent than the one before it. Of a session
+    # that was only caught up on, no memory is kept.
+    row = {name: array[0] for name, array in wishes_of([body]).items()}
+    row |= {name: unpack(body[f"seen_{name}"]) for name in ("market", "book")}
+    none = np.full_like(expected["memory"], np.nan)
+    return row | {"memory": unpack(body["memory"])[0] if "memory" in body else none}
 
 
-def _memory(bodies: list[dict[str, Any]]) -> np.ndarray:
-    # Of a session that was only caught up on, no memory is kept.
-    found = [unpack(body["memory"])[0] if "memory" in body else None for body in bodies]
-    shape = next(array.shape for array in found if array is not None)
-    none = np.full(shape, np.nan, dtype=np.float32)
-    return np.stack([none if array is None else array for array in found])
-
-
-def _lines(rows: Rows, expected: Rows, sessions: np.ndarray, count: int) -> list[Line]:
+def _lines(rows: list[Row], expected: list[Row], sessions: np.ndarray) -> list[Line]:
     found = []
     for what, names in FIELDS.items():
-        gaps = [_gap(name, rows[name][:count], expected[name][:count]) for name in names]
-        gap = np.concatenate([each.reshape(count, -1) for each in gaps], axis=1)
-        wrong = gap > 0.0
-        first = np.flatnonzero(wrong.any(axis=1))
+        pairs = zip(rows, expected, strict=True)
+        gaps = [np.concatenate([_gap(x, one[x], other[x]) for x in names]) for one, other in pairs]
+        wrong = np.array([int((gap > 0.0).sum()) for gap in gaps])
+        first = np.flatnonzero(wrong)
         where = str(sessions[first[0]]) if len(first) else ""
-        largest = float(gap.max(initial=0.0))
-        found.append(Line(what, int(gap.size), int(wrong.sum()), largest, where))
+        largest = max(float(gap.max(initial=0.0)) for gap in gaps)
+        found.append(Line(what, sum(gap.size for gap in gaps), int(wrong.sum()), largest, where))
     return found
 
 
@@ -182,12 +140,14 @@ def _cash(found: Rehearsed, expected: Recorder, count: int) -> Line:
 
 
 def _gap(name: str, mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    if mine.shape != theirs.shape:  # of another agent
+        return np.full(theirs.size, np.inf)
     one, other = mine.astype(np.float64), theirs.astype(np.float64)
     gap = np.abs(one - other)
     unknown = np.isnan(one) & np.isnan(other)
     if name in ("order_qty", "memory"):  # not told for sessions that were caught up on
         unknown |= np.isnan(one)
-    return np.where(unknown, 0.0, np.nan_to_num(gap, nan=np.inf))
+    return np.where(unknown, 0.0, np.nan_to_num(gap, nan=np.inf)).ravel()
 
 
 def _missed(play: Play, found: Rehearsed) -> list[np.datetime64]:
@@ -236,11 +196,3 @@ def _in_parts(found: Rehearsed) -> list[str]:
         for cid, count in parts.items()
         if count > 1
     ]
-
-
-def _kept(cuts: Iterable[Cut], symbols: tuple[str, ...]) -> dict[np.datetime64, np.ndarray]:
-    kept: dict[np.datetime64, np.ndarray] = {}
-    for cut in cuts:
-        row = kept.setdefault(cut.session, np.full(len(symbols), np.nan))
-        row[symbols.index(cut.symbol)] = cut.kept
-    return kept

@@ -18,7 +18,7 @@ from engine.journal import Journal
 from engine.run.paper.arrays import unpack
 
 Told = dict[str, Any]
-Bodies = Sequence[tuple[date, dict[str, Any]]]
+Bodies = Sequence[tuple[date | str, dict[str, Any]]]
 NONE_RECORDED = "no training distribution recorded in the checkpoint"
 
 
@@ -36,7 +36,7 @@ def watch(
     reason under `why`. Units: `outside` fraction of inputs, `gap` basis points.
     """
     count = max(rules.window, info.distribution.window if info.distribution else 0)
-    past = [(date.fromisoformat(e.session), e.body) for e in journal.newest("decision", count)]
+    past = [(entry.session, entry.body) for entry in journal.newest("decision", count)]
     bodies = [*past, *fresh][-count:]
     told: Told = {"outside": None, "features": {}, "gap": None, "warnings": [], "why": {}}
     own = _of_agent([body for _, body in bodies], info.digest)

@@ -21,6 +21,7 @@ from engine.run.paper.room import CALENDAR, Room
 from engine.run.paper.state import State
 
 SHARES, CENTS = 1e-6, 0.01
+DIFFER = "our books and the venue's differ"
 AGAIN_S = (2.0, 5.0)  # waits before a difference is believed: a position may follow its fill late
 
 
@@ -62,9 +63,7 @@ def reconcile(room: Room, state: State, account: Account, follow: Callable[[], N
     if not found:
         return
     raise TradingHalted(
-        "our books and the venue's differ: "
-        + "; ".join(found)
-        + "; find out who traded or what was "
+        f"{DIFFER}: " + "; ".join(found) + "; find out who traded or what was "
         "booked, then resume, with --rebase to go on from what the venue holds"
     )
 
