@@ -11,10 +11,11 @@ the rest of it. This module knows arrays only; warnings stop nothing.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import sqrt
-from statistics import NormalDist
 
 import numpy as np
 from pydantic import BaseModel, Field
+
+from engine.significance import student_quantile
 
 BINS = 10
 TAIL = 0.001  # of the training rows, on each side, that count as outside
@@ -165,20 +166,6 @@ def gap_of(sessions: np.ndarray, gaps: np.ndarray) -> Gap | None:
     mean, spread = float(means.mean()), float(means.std(ddof=1)) / sqrt(len(days))
     wide = student_quantile(0.5 + LEVEL / 2.0, len(days) - 1) * spread
     return Gap(mean, mean - wide, mean + wide, len(days), len(gaps))
-
-
-def student_quantile(level: float, freedom: int) -> float:
-    """Return the quantile of Student's t; good to 1e-3 from 9 degrees of freedom on.
-
-    Source: Abramowitz and Stegun, 26.7.5.
-    """
-    z, n = NormalDist().inv_cdf(level), float(freedom)
-    terms = (
-        (z**3 + z) / 4.0,
-        (5.0 * z**5 + 16.0 * z**3 + 3.0 * z) / 96.0,
-        (3.0 * z**7 + 19.0 * z**5 + 17.0 * z**3 - 15.0 * z) / 384.0,
-    )
-    return z + sum(term / n**power for power, term in enumerate(terms, start=1))
 
 
 def _shares(counts: np.ndarray) -> np.ndarray:

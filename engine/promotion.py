@@ -9,7 +9,6 @@ looks ever taken at these sessions, so that asking every week does not find luck
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
-from statistics import NormalDist
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from engine.across_seeds import DRAWS
 from engine.measures import STILL, NotComputable, returns_of
 from engine.paired import block_of, drawn
 from engine.settings_retrain import PromotionSettings
+from engine.significance import student_quantile
 
 YEAR = 252
 CASH = "flat"
@@ -114,20 +114,8 @@ def gap(ours: np.ndarray, theirs: np.ndarray, score: str, confidence: float) -> 
     else:
         found, draws, unit = float((ours - theirs).mean()), means, float(YEAR)
     error = float(draws.std(ddof=1)) * sqrt(bars / (bars - block))
-    least = found - quantile(confidence, bars / block - 1.0) * error
+    least = found - student_quantile(confidence, bars / block - 1.0) * error
     return Gap(unit * found, unit * least, confidence)
-
-
-def quantile(confidence: float, freedom: float) -> float:
-    """Return Student's quantile, by the expansion around the normal one.
-
-    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5.
-    """
-    z = NormalDist().inv_cdf(confidence)
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / freedom + second / freedom**2 + third / freedom**3
 
 
 def _ratio(returns: np.ndarray) -> float:

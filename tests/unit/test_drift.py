@@ -13,8 +13,8 @@ from engine.drift import (
     gap_bps,
     gap_of,
     stability_index,
-    student_quantile,
 )
+from engine.significance import student_quantile
 
 TRAINING, LIVE, SYMBOLS, WINDOW = 1260, 252, 4, 63
 FACTOR = DriftSettings().factor

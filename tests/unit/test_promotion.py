@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from engine import promotion
-from engine.promotion import YEAR, decide, gap, quantile
+from engine.promotion import YEAR, decide, gap
 from engine.settings_retrain import PromotionSettings
+from engine.significance import student_quantile
 
 BARS = 63
 RULES = PromotionSettings(baselines=("buy_and_hold",), checks=(), sessions=42)
@@ -67,7 +68,7 @@ def test_bound_is_the_closed_form_where_returns_are_many_and_normal():
     [(0.95, 15, 1.7531), (0.99, 13, 2.6503), (0.975, 30, 2.0423), (0.995, 10, 3.1693)],
 )
 def test_quantiles_are_those_of_the_printed_tables(confidence, freedom, table):
-    assert quantile(confidence, freedom) == pytest.approx(table, rel=2e-3)
+    assert student_quantile(confidence, freedom) == pytest.approx(table, rel=2e-3)
 
 
 def test_agent_that_is_far_better_every_week_is_promoted_with_its_reasons():
