@@ -3,14 +3,17 @@
 Some come with the run (summary.json), the rest are found here in what the run left behind.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 import numpy as np
 
+from engine.profits import lucky, profits
 from engine.report.folder import Run
-from engine.report.formats import plain_name
+from engine.report.formats import money, plain_name
+from engine.round_trips import Events, Fills
 
 FEW_TRIPS = 30  # below this a hit rate is an anecdote
 DISGUISE = 0.98  # correlation above which a curve is its benchmark
@@ -36,7 +39,15 @@ def cautions(run: Run) -> list[Caution]:
 
 
 def _made_of(run: Run) -> Iterator[Caution]:
-    fill = run.settings.get("venue", {}).get("fill", "open")
+    yield from of_market(run.settings, run.data)
+    unread = [name for name in run.missing if name not in ("events", "refusals")]
+    if unread:
+        yield Caution(f"The run is not complete, missing: {', '.join(unread)}.", grave=True)
+
+
+def of_market(settings: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[Caution]:
+    """Yield what is to be said of the prices, the fills and the symbols of any run."""
+    fill = settings.get("venue", {}).get("fill", "open")
     if fill == "same_close":
         yield Caution(
             "Orders were filled at the very close the decision was made on. Nobody can trade like "
@@ -45,8 +56,8 @@ def _made_of(run: Run) -> Iterator[Caution]:
         )
     elif fill == "next_close":
         yield Caution("Orders were filled at the next close instead of the next open.", grave=True)
-    yield from _published(run)
-    basis = run.data.get("price_basis", "raw")
+    yield from _published(settings)
+    basis = data.get("price_basis", "raw")
     if basis != "raw":
         kind = {"split": "split-adjusted", "total": "total-return"}.get(basis, basis)
         yield Caution(
@@ -54,24 +65,48 @@ def _made_of(run: Run) -> Iterator[Caution]:
             "fills are those of a market that never was.",
             grave=True,
         )
-    unread = [name for name in run.missing if name not in ("events", "refusals")]
-    if unread:
-        yield Caution(f"The run is not complete, missing: {', '.join(unread)}.", grave=True)
+    if data.get("symbols") and "synthetic" not in str(data.get("source", "")):
+        yield Caution(
+            "The symbols are a list without dates, chosen with hindsight: those that failed or left "
+            "are missing (survivorship). That flatters every account here, buying and holding most."
+        )
 
 
-def _published(run: Run) -> Iterator[Caution]:
+def of_luck(earned: Mapping[str, float]) -> Iterator[Caution]:
+    """Yield a warning where one symbol made the profit. Units: dollars by symbol."""
+    found = lucky(earned)
+    if found is None:
+        return
+    symbol, share = found
+    rest = sum(earned.values()) - earned[symbol]
+    told = f"all others {money(rest)} dollars" if rest > 0 else "all others together made none"
+    yield Caution(f"One lucky symbol: {symbol} made {share:.0%} of the profit; {told}.", grave=True)
+
+
+def _earned(run: Run) -> dict[str, float]:
+    symbols = [name for name in run.exposure if name not in ("session", "gross", "net")]
+    if not len(run.exposure["session"]) or not len(run.trades["session"]):
+        return {}
+    end = run.equity["agent"][-1]
+    held = {symbol: float(run.exposure[symbol][-1] * end) for symbol in symbols}
+    paid = run.metrics.get("conventions", {}).get("dividends_paid", False)
+    events = Events.from_columns(run.events) if paid else None
+    return profits(Fills.from_columns(run.trades), held, events)
+
+
+def _published(settings: Mapping[str, Any]) -> Iterator[Caution]:
     # What published tables need and a broker of stocks does not do.
-    if run.settings.get("venue", {}).get("size") == "fill":
+    if settings.get("venue", {}).get("size") == "fill":
         yield Caution(
             "Shares were found at the very price of their fill, fees included. No order knows that "
             "price; these numbers only serve to re-run published tables.",
             grave=True,
         )
-    if run.settings.get("sizing", {}).get("flip") == "one_order":
+    if settings.get("sizing", {}).get("flip") == "one_order":
         yield Caution(
             "Positions went from long to short in one order, which Alpaca refuses.", grave=True
         )
-    if run.settings.get("data", {}).get("prices", "ohlc") != "ohlc":
+    if settings.get("data", {}).get("prices", "ohlc") != "ohlc":
         yield Caution(
             "Only closes were read: open, high and low are the close, and mean nothing here.",
             grave=True,
@@ -111,6 +146,7 @@ def _did(run: Run) -> Iterator[Caution]:
             f"close, ${item['price']:,.2f}, on {item['session']}. Whether anybody would have paid "
             "that is not known."
         )
+    yield from of_luck(_earned(run))
     yield from _benchmark(run)
     count = len(run.refusals["session"])
     if count:

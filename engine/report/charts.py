@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from engine.measures import drawdown_curve
-from engine.report.folder import Run
+from engine.report.folder import Run, Table
 from engine.report.formats import plain_name
 
 MAX_CANDLES = 30_000  # more bars than this are drawn as closes, to keep the page small
@@ -17,7 +17,7 @@ def chart_data(run: Run) -> dict[str, Any]:
     return {
         "sessions": sessions,
         "curves": [_curve(run, name) for name in _order(run)],
-        "exposure": _exposure(run, sessions),
+        "exposure": exposure_data(run.exposure, sessions),
         "days": np.unique(run.bars["session"]).astype(str).tolist(),
         "prices": _prices(run),
     }
@@ -36,24 +36,36 @@ def _order(run: Run) -> list[str]:
 
 
 def _curve(run: Run, name: str) -> dict[str, Any]:
-    equity = run.equity[name]
+    return curve_data(plain_name(name), role_of(run, name), run.equity[name])
+
+
+def curve_data(name: str, role: str, equity: np.ndarray) -> dict[str, Any]:
+    """Return one curve with its drawdown, as the script draws it."""
     return {
-        "name": plain_name(name),
-        "role": role_of(run, name),
+        "name": name,
+        "role": role,
         "equity": _short(equity, 2),
         "drawdown": _short(100 * drawdown_curve(equity), 3),
     }
 
 
-def _exposure(run: Run, sessions: list[str]) -> dict[str, list[Any]]:
-    # The chart shares its time axis with the equity curve, so both have the same sessions.
-    rows = {day: i for i, day in enumerate(run.exposure["session"].astype(str).tolist())}
+def line_data(name: str, equity: np.ndarray, **how: Any) -> dict[str, Any]:
+    """Return one curve without a drawdown; `how`: group, shade or dashed, as the script reads them."""
+    return {"name": name, "role": "other", "equity": _short(equity, 2), **how}
+
+
+def exposure_data(exposure: Table, sessions: list[str]) -> dict[str, list[Any]]:
+    """Return gross and net exposure in percent at these sessions.
+
+    The chart shares its time axis with the equity curve, so both have the same sessions.
+    """
+    rows = {day: i for i, day in enumerate(exposure["session"].astype(str).tolist())}
     if not rows:
         return {}
     order = [rows.get(day, -1) for day in sessions]
     found = {}
     for name in ("gross", "net"):
-        values = _short(100 * run.exposure[name], 2)
+        values = _short(100 * exposure[name], 2)
         found[name] = [values[i] if i >= 0 else None for i in order]
     return found
 

@@ -104,6 +104,14 @@ class RunFolder:
             found[name] = {} if name in JSON_PARTS else _empty(name)
         return Run(path=self.path, missing=missing, **found)
 
+    def part(self, name: str) -> Any:
+        """Read one part: a mapping for JSON, a table. Raises: DataError where it is missing."""
+        found = self._read_json(name) if name in JSON_PARTS else self._read_table(name)
+        if found is None:
+            kind = "json" if name in JSON_PARTS else "csv"
+            raise DataError(f"{self.path}: {name}.{kind} is missing; run it again, or resume it")
+        return found
+
     def _read_json(self, name: str) -> Any:
         path = self.path / f"{name}.json"
         if not path.is_file():

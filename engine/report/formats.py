@@ -6,6 +6,8 @@ from typing import Any
 from engine.metrics import Metric
 
 NOT_AVAILABLE = "n/a"
+PERCENT = "\u00a0%"
+BASES = {"raw": "as traded", "split": "split-adjusted", "total": "total-return"}
 FILL_RULES = {
     "open": "decided after the close, filled at the next open",
     "next_close": "decided after the close, filled at the next close",
@@ -32,7 +34,7 @@ def shown(value: float | None, unit: str) -> str:
 
 def percent(value: float, digits: int = 1) -> str:
     """Return a fraction as percent, its sign tied to the number."""
-    return _signless_zero(f"{100 * value:,.{digits}f}") + "\u00a0%"
+    return _signless_zero(f"{100 * value:,.{digits}f}") + PERCENT
 
 
 def money(value: float) -> str:

@@ -104,7 +104,7 @@
     const shades = Array.from(new Set(groups));
     // The agent is drawn last, so that it lies on top.
     run.curves.map((curve, i) => [curve, groups[i]]).reverse().forEach(([curve, group]) => {
-      const shade = "--c" + (shades.indexOf(group) % 8);
+      const shade = curve.shade || "--c" + (shades.indexOf(group) % 10);
       const width = curve.role === "agent" ? 3 : curve.role === "benchmark" ? 2 : 1;
       const extra = curve.dashed ? { lineStyle: 2, lineWidth: 2 } : {};
       const series = [line(equity, shade, width, points(run.sessions, curve.equity), extra)];

@@ -12,11 +12,10 @@ from engine.report import proof, sections
 from engine.report.cautions import cautions
 from engine.report.charts import chart_data, role_of
 from engine.report.folder import Run, RunFolder
-from engine.report.formats import FILL_RULES, percent, plain_name, shown
+from engine.report.formats import BASES, FILL_RULES, percent, plain_name, shown
 from engine.report.shell import check_row, fill
 
 CARDS = ("total_return", "sharpe", "max_drawdown", "turnover")
-BASES = {"raw": "as traded", "split": "split-adjusted", "total": "total-return"}
 
 
 def write_page(folder: Path) -> Path:
@@ -51,7 +50,7 @@ def _content(run: Run) -> dict[str, Any]:
         "benchmark": plain_name(run.metrics.get("conventions", {}).get("benchmark", "")),
         "proof": proof.table(run.summary.get("evidence")),
         "monthly": sections.monthly(run),
-        "drawdowns": sections.drawdown_rows(run),
+        "drawdowns": sections.drawdown_rows(run.equity),
         "costs": sections.cost_rows(run),
         "refusal_counts": sections.refusal_counts(run),
         "refusals": sections.refusal_rows(run),
@@ -72,10 +71,8 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     days, data = run.equity["session"], run.data
     basis = str(data.get("price_basis", ""))
     fill, seed = run.settings.get("venue", {}).get("fill", ""), run.summary.get("seed")
-    listed = ", ".join(str(symbol) for symbol in data.get("symbols", [])[:12])
-    more = len(data.get("symbols", [])) - 12
     facts = [
-        ("Symbols", listed + (f" and {more} more" if more > 0 else "")),
+        ("Symbols", sections.listed(data.get("symbols", []))),
         ("Period", f"{days[0]} to {days[-1]}, {len(days) - 1:,} bars"),
         ("Agent", str(run.summary.get("agent") or run.summary.get("checkpoint") or "")),
         ("Seed", "" if seed is None else str(seed)),

@@ -4,7 +4,7 @@ Nothing is measured here that `engine.metrics` measures; this only arranges and 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,16 @@ KEY_METRICS = (
     "total_return", "cagr", "volatility", "sharpe", "sortino", "max_drawdown", "calmar",
     "psr", "gross_exposure", "turnover", "trades", "hit_rate", "total_costs",
 )  # fmt: skip
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 MAX_LEVELS = 12  # more exposures than this are a continuum
 MAX_ROWS = 500  # of a list on the page; the CSV has all of them
+
+
+def listed(symbols: Sequence[str], shown_of: int = 12) -> str:
+    """Return the first symbols in words."""
+    more = len(symbols) - shown_of
+    told = ", ".join(str(symbol) for symbol in symbols[:shown_of])
+    return told + (f" and {more} more" if more > 0 else "")
 
 
 def accounts(run: Run) -> dict[str, Mapping[str, Any]]:
@@ -59,15 +66,19 @@ def _metric_row(run: Run, metric: Metric) -> dict[str, Any]:
 
 def monthly(run: Run) -> dict[str, Any]:
     """Return compounded returns by month and year of the agent, the year beside the benchmark's."""
-    sessions, benchmark = run.equity["session"], run.metrics.get("conventions", {}).get("benchmark")
-    rows = []
-    by_month = _compounded(sessions, run.equity["agent"], "M")
-    ours = _compounded(sessions, run.equity["agent"], "Y")
-    theirs = _compounded(sessions, run.equity[benchmark], "Y") if benchmark in run.equity else {}
+    return months(run.equity, run.metrics.get("conventions", {}).get("benchmark"))
+
+
+def months(equity: Table, benchmark: str | None) -> dict[str, Any]:
+    """Return the same of any table of curves that has an agent."""
+    sessions, rows = equity["session"], []
+    by_month = _compounded(sessions, equity["agent"], "M")
+    ours = _compounded(sessions, equity["agent"], "Y")
+    theirs = _compounded(sessions, equity[benchmark], "Y") if benchmark in equity else {}
     for year, value in ours.items():
-        months = [by_month.get(f"{year}-{month:02d}") for month in range(1, 13)]
-        rows.append({"year": year, "months": months, "total": value, "rival": theirs.get(year)})
-    return {"months": MONTHS, "rows": rows, "benchmark": plain_name(benchmark or "")}
+        each = [by_month.get(f"{year}-{month:02d}") for month in range(1, 13)]
+        rows.append({"year": year, "months": each, "total": value, "rival": theirs.get(year)})
+    return {"months": MONTH_NAMES, "rows": rows, "benchmark": plain_name(benchmark or "")}
 
 
 def _compounded(sessions: np.ndarray, equity: np.ndarray, unit: str) -> dict[str, float]:
@@ -80,9 +91,9 @@ def _compounded(sessions: np.ndarray, equity: np.ndarray, unit: str) -> dict[str
     return dict(zip(period[last].astype(str).tolist(), values.tolist(), strict=True))
 
 
-def drawdown_rows(run: Run, count: int = 5) -> list[dict[str, Any]]:
+def drawdown_rows(equity: Table, count: int = 5) -> list[dict[str, Any]]:
     """Return the agent's deepest drawdowns with their dates."""
-    days = run.equity["session"].astype(str)
+    days = equity["session"].astype(str)
     return [
         {
             "depth": percent(drop.depth),
@@ -91,7 +102,7 @@ def drawdown_rows(run: Run, count: int = 5) -> list[dict[str, Any]]:
             "end": "not yet" if drop.end is None else days[drop.end],
             "bars": drop.bars,
         }
-        for drop in measures.drawdowns(run.equity["agent"])[:count]
+        for drop in measures.drawdowns(equity["agent"])[:count]
     ]
 
 

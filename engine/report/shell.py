@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.report.formats import percent
+from engine.report.formats import PERCENT, percent
 
 HERE = Path(__file__).parent
 LIBRARY = HERE / "vendor" / "lightweight-charts.standalone.production.js"
@@ -57,7 +57,7 @@ def _heat(value: float | None) -> str:
 
 
 def _points(value: float | None) -> str:
-    return "n/a" if value is None else percent(value).removesuffix("\u00a0%")
+    return "n/a" if value is None else percent(value).removesuffix(PERCENT)
 
 
 def _safe_json(content: Any) -> str:

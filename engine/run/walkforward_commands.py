@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UsageError
+from engine.report.walk_page import write_walk_page
 from engine.run.build import find_settings, run_folder
 from engine.run.console import say
 from engine.run.executor import local
@@ -31,6 +32,12 @@ def run_walkforward(
             say(f"! {text}")
         say(f"no result without them; try again with `barwise walkforward --resume {folder}`")
         return found | {"exit_code": 1}
+    return found | show_walk(folder, as_json)
+
+
+def show_walk(folder: Path, as_json: bool) -> dict[str, Any]:
+    """Write the page of a walk-forward that has ended, and print its tables."""
+    page = write_walk_page(folder)
     if not as_json:
-        print_walk(summary, folder)
-    return found
+        print_walk(folder)
+    return {"run": str(folder), "page": str(page)}

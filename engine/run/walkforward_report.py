@@ -5,23 +5,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.metrics import BY_KEY
-from engine.report.formats import plain_name, shown
+from engine.report.formats import shown
+from engine.report.proof import foot
 from engine.report.terminal import COLUMNS, terminal
-from engine.run.walkforward_plan import AGENT, TWIN
+from engine.report.walk import AGENT, TWIN, read_walk
+from engine.report.walk_cautions import walk_cautions
+from engine.report.walk_page import PAGE
+from engine.report.walk_sections import name_of, twin_words
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
 SHOWN = ("total_return", "cagr", "volatility", "sharpe", "max_drawdown", "turnover", "total_costs")
-NAMES = {AGENT: "Agent", TWIN: "Twin, no memory"}
 
 
-def print_walk(summary: Mapping[str, Any], folder: Path, console: "Console | None" = None) -> None:
-    """Print what a walk-forward came to. Fits 100 columns."""
+def print_walk(folder: Path, console: "Console | None" = None) -> None:
+    """Print what a walk-forward came to, and where its page lies. Fits 100 columns."""
     from rich.text import Text
 
-    console = console or terminal()
+    console, walk = console or terminal(), read_walk(folder)
+    summary = walk.summary
     tested = summary["tested"]
     title = (
         f"{summary['name']}: walk-forward, windows {summary['windows']}, seeds {len(summary['seeds'])}, "
@@ -34,19 +38,27 @@ def print_walk(summary: Mapping[str, Any], folder: Path, console: "Console | Non
             Text("Sharpe ratio by commission, basis points of value a side", style="bold")
         )
         console.print(_sweep(summary))
-    for line in conclusions(summary):
+    for line in (*conclusions(summary), *foot(walk.evidence)):
         console.print(Text(line))
-    for text in summary["warnings"]:
-        console.print(Text.assemble(("! ", "yellow"), text))
+    for caution in walk_cautions(walk):
+        style = "bold red" if caution.grave else "yellow"
+        console.print(Text.assemble(("! ", style), caution.text))
     console.print(Text("Paper trading only, no promise of profit."))
-    console.print(Text(f"Run folder: {folder}"), soft_wrap=True)
+    if (folder / PAGE).is_file():
+        console.print(Text(f"Report: {folder / PAGE}"), soft_wrap=True)
 
 
 def conclusions(summary: Mapping[str, Any]) -> list[str]:
     """Return in words what agent and twin, purge, books and intervals are."""
     told = []
     if pair := summary.get("twin"):
-        told.append(_twin(pair))
+        told.append(twin_words(pair))
+    told += [
+        f"Agent against {name_of(row['account']).lower()}: {row['verdict']}, Sharpe ratio "
+        f"{row['seeds']['difference']:+.2f}."
+        for row in summary["rivals"]
+        if row["verdict"] and row["account"] == summary["conventions"]["benchmark"]
+    ]
     told += [
         f"Purge {summary['purge']}.",
         f"Books: {summary['books']}.",
@@ -54,24 +66,6 @@ def conclusions(summary: Mapping[str, Any]) -> list[str]:
         f"Numbers of the agent and its twin are interquartile means over seeds; {summary['coverage']}.",
     ]
     return told
-
-
-def _twin(pair: Mapping[str, Any]) -> str:
-    if pair["verdict"] is None:
-        return f"Agent against its memoryless twin: cannot be told, {pair['why']}."
-    low, high = pair["interval"]
-    weights = " and ".join(f"{count:,}" for count in pair["weights"].values())
-    return (
-        f"The agent {_VERDICTS.get(pair['verdict'], pair['verdict'])}: {pair['by']} ratio "
-        f"{pair['difference']:+.2f}, 95 % interval {low:+.2f} to {high:+.2f}, better in "
-        f"{100 * pair['improvement']:.0f} % of pairs ({weights} weights)."
-    )
-
-
-_VERDICTS = {
-    "no evidence that memory helps": "against its twin: no evidence that memory helps",
-    "worse than its twin": "is worse than its twin",
-}
 
 
 def _accounts(summary: Mapping[str, Any]) -> "Table":
@@ -99,7 +93,7 @@ def _sweep(summary: Mapping[str, Any]) -> "Table":
 def _name(account: str) -> str:
     from rich.markup import escape
 
-    return escape(NAMES.get(account, plain_name(account)))
+    return escape(name_of(account))
 
 
 def _table(first: str, *columns: str) -> "Table":

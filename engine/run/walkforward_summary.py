@@ -11,13 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from engine.across_seeds import bootstrap_interval, compare, interquartile_mean
+from engine.across_seeds import compare
 from engine.evidence import against_twin
 from engine.measures import NotComputable
 from engine.report.folder import RunFolder
+from engine.report.walk_cautions import of_summary
 from engine.run.evaluation import costs_text
 from engine.run.executor import outcome
 from engine.run.seeds import COVERAGE
+from engine.run.walkforward_compare import (
+    PAIRED,
+    across,
+    against_baselines,
+    by_window,
+    median_seed,
+)
+from engine.run.walkforward_evidence import write_evidence
 from engine.run.walkforward_plan import AGENT, TWIN, WalkForward
 from engine.run.walkforward_stitch import BOOKS, SWEPT
 from engine.run.walkforward_tables import (
@@ -30,31 +39,18 @@ from engine.run.walkforward_tables import (
 )
 from engine.windows import RULES
 
-ENOUGH_SEEDS = 10
-PAIRED = "sharpe"  # what agent and twin are compared by
-
 
 def sum_up(walk: WalkForward) -> dict[str, Any]:
-    """Write trainings.csv, seeds.csv, costs.csv and summary.json; return what the last one holds."""
+    """Write trainings.csv, seeds.csv, costs.csv, evidence.json and at last summary.json; return it."""
     tests = {kind: [_test(walk, kind, seed) for seed in walk.seeds] for kind in walk.kinds}
     write_trainings(walk)
     write_seeds(walk, tests)
     swept = write_costs(walk, tests)
     summary = _summary(walk, tests) | {"costs_swept": _by_cost(swept)}
+    summary["warnings"] = [caution.text for caution in of_summary(summary)]
+    write_evidence(walk, summary)
     RunFolder(walk.folder).write(summary=summary)
     return summary
-
-
-def across(values: Sequence[float | None]) -> dict[str, Any]:
-    """Return the interquartile mean of one number over seeds, its interval, or why there is none."""
-    runs = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-    found: dict[str, Any] = {"mean": None, "interval": None, "why": ""}
-    try:
-        found["mean"] = interquartile_mean(runs)
-        found["interval"] = list(bootstrap_interval(runs))
-    except NotComputable as error:
-        found["why"] = str(error)
-    return found | {"by_seed": list(values)}
 
 
 def _test(walk: WalkForward, kind: str, seed: int) -> dict[str, Any]:
@@ -96,7 +92,10 @@ def _summary(walk: WalkForward, tests: Tests) -> dict[str, Any]:
     }
     if TWIN in tests:
         summary["twin"] = _against_twin(walk, tests)
-    return summary | {"warnings": _warnings(walk, summary)}
+    summary["median_seed"] = {kind: median_seed(walk, tests, kind) for kind in walk.kinds}
+    summary["rivals"] = against_baselines(walk, tests, summary["median_seed"][AGENT])
+    summary |= by_window(walk)
+    return summary
 
 
 def _account(seeds: Sequence[Mapping[str, float | None]]) -> dict[str, Any]:
@@ -132,30 +131,6 @@ def _steps(walk: WalkForward) -> dict[str, int]:
         updates[part.kind] += ended(part)["updates"]
     train = walk.settings.train
     return {kind: count * train.books * train.rollout_steps for kind, count in updates.items()}
-
-
-def _warnings(walk: WalkForward, summary: Mapping[str, Any]) -> list[str]:
-    told = []
-    count = len(walk.seeds)
-    if count < ENOUGH_SEEDS:
-        told.append(
-            f"{count} seed{'s' if count > 1 else ''}: too few to compare, {ENOUGH_SEEDS} or more are "
-            "needed."
-        )
-    if walk.windows[-1].short:
-        told.append(
-            f"The last window tests {len(walk.windows[-1].test)} sessions, fewer than the others."
-        )
-    pair = summary.get("twin", {})
-    if (
-        len(set(pair.get("weights", {}).values())) > 1
-        or len(set(pair.get("steps", {}).values())) > 1
-    ):
-        told.append(
-            "Agent and twin differ in the numbers they learned or the bars they trained on: "
-            "the comparison says less."
-        )
-    return told
 
 
 def _by_cost(table: Mapping[str, list[Any]]) -> list[dict[str, Any]]:

@@ -5,6 +5,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from engine.checkpoint import POLICY, read
 from engine.errors import CheckpointError
 from engine.report.folder import RunFolder, write_table
@@ -20,6 +22,7 @@ HEADLINE = (
     "max_drawdown",
     "turnover",
     "gross_exposure",
+    "correlation",
     "trades",
     "total_costs",
 )
@@ -91,8 +94,14 @@ def ended(part: Part) -> dict[str, Any]:
 
 
 def _window_returns(walk: WalkForward, folder: Path) -> list[float]:
-    # What a window's decisions earned: they fill on the bar after, the last one in the next window.
-    equity = RunFolder(folder).read().equity["agent"]
+    return segment_returns(walk, RunFolder(folder).part("equity")["agent"])
+
+
+def segment_returns(walk: WalkForward, equity: np.ndarray) -> list[float]:
+    """Return what a curve over the tested bars earned in each window. Shapes: (T,).
+
+    A window's decisions fill on the bar after, the last one of them in the next window.
+    """
     start = walk.tested.first
     marks = [equity[window.test.first - start] for window in walk.windows] + [equity[-1]]
     return [float(after / before - 1.0) for before, after in pairwise(marks)]

@@ -17,15 +17,17 @@ from engine.across_seeds import interquartile_mean
 from engine.bars import Bars
 from engine.errors import CheckpointError, DataError, SettingsError
 from engine.report.folder import RunFolder
+from engine.report.walk_page import PAGE, write_walk_page
 from engine.run.backtest import new_venue, through_backtrader
 from engine.run.build import bars_of
 from engine.run.evaluation import deployed
 from engine.run.executor import Inline, Job, outcome
 from engine.run.walkforward import walk_forward
+from engine.run.walkforward_compare import across
+from engine.run.walkforward_evidence import write_evidence
 from engine.run.walkforward_plan import AGENT, TWIN, WalkForward, plan
 from engine.run.walkforward_report import print_walk
 from engine.run.walkforward_stitch import stitched
-from engine.run.walkforward_summary import across
 from engine.settings import Settings, build
 from engine.trader import Trader
 from engine.trials import Ledger
@@ -55,6 +57,9 @@ TREE: dict[str, Any] = {
     },
 }
 TIMED = ("training.jsonl", "training/summary.json")  # speeds, and paths of the machine
+# What the trials prove counts every other run on these bars, the killed one too: the numbers of
+# evidence.json are meant to differ. Only the page reads it; `same_page` compares that on its own.
+COUNTED = "evidence.json"
 
 
 class Killed(BaseException):
@@ -129,8 +134,20 @@ def files(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not str(path).endswith(TIMED)
+        if path.is_file() and not str(path).endswith((*TIMED, COUNTED))
     }
+
+
+def same_page(folder: Path, whole: Path) -> bool:
+    """Return whether both folders make the same page after the same trials, byte for byte."""
+    counted, other = ((place / COUNTED).read_bytes() for place in (folder, whole))
+    assert set(json.loads(counted)) == set(json.loads(other))
+    (folder / COUNTED).write_bytes(other)
+    pages = [write_walk_page(place).read_bytes() for place in (folder, whole)]
+    (folder / COUNTED).write_bytes(counted)
+    for place in (folder, whole):
+        (place / PAGE).unlink()
+    return pages[0] == pages[1]
 
 
 def test_windows_are_written_by_date_and_the_short_one_is_marked(whole: Path) -> None:
@@ -284,6 +301,26 @@ def test_killed_and_resumed_gives_the_files_of_an_undisturbed_run(
     walk_forward(made(), tmp_path, again, resume=True)
     assert len(again.jobs) == 4 - updates // 4
     assert files(tmp_path) == files(whole)
+    assert same_page(tmp_path, whole)
+
+
+def test_evidence_counts_the_trials_of_the_ledger_and_is_the_same_while_they_are(
+    walk: WalkForward, whole: Path
+) -> None:
+    summary = json.loads((whole / "summary.json").read_text())
+    write_evidence(walk, summary)
+    first = (whole / COUNTED).read_bytes()
+    found = json.loads(first)
+    with Ledger(walk.settings.ledger) as ledger:
+        trials = ledger.trials(walk.bars.digest())
+        assert found["trials"]["rows"] == len(trials)
+        assert found["trials"]["counted"] == sum(max(len(trial.looks), 1) for trial in trials)
+        write_evidence(walk, summary)
+        assert (whole / COUNTED).read_bytes() == first
+        with ledger.trial(trials[0].plan):
+            pass
+    write_evidence(walk, summary)
+    assert json.loads((whole / COUNTED).read_bytes())["trials"]["rows"] == len(trials) + 1
 
 
 def test_a_checkpoint_says_nothing_of_the_process_that_wrote_it(walk: WalkForward) -> None:
@@ -347,9 +384,8 @@ def test_settings_that_make_no_walk_are_refused_before_any_work(
 
 
 def test_tables_name_every_account_and_what_was_kept_apart(whole: Path) -> None:
-    summary = json.loads((whole / "summary.json").read_text())
     console = Console(width=100, file=StringIO())
-    print_walk(summary, whole, console)
+    print_walk(whole, console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "2 windows, 1 seeds" not in text
     for told in (
