@@ -21,6 +21,7 @@ READY_AT_ONCE = ("day_of_week",)  # any feature of one bar: these rules look at 
 POSITION = ("position",)
 EXACT = ActionSpace(kind="continuous", band=0.0)
 CROSSING = (5, 20)  # fast and slow window, where none are given
+VOLATILITY = (16, 20)  # percent a year of a full sleeve, and the bars it is measured over
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,11 @@ class Rule:
 def flat(obs: Observation) -> Wish:
     """Want nothing, ever."""
     return _wish(obs, 0.0, keep=False)
+
+
+def full(obs: Observation) -> Wish:
+    """Want every sleeve full, on every bar."""
+    return _wish(obs, 1.0, keep=False)
 
 
 def buy_and_hold(obs: Observation) -> Wish:
@@ -241,6 +247,20 @@ def _momentum(symbols: int, turnover: float, seed: int, numbers: tuple[int, ...]
     return Baseline(Momentum(), ("momentum(252,21)", "month_start"), 1.0 / symbols)
 
 
+def _volatility_target(
+    symbols: int, turnover: float, seed: int, numbers: tuple[int, ...] = ()
+) -> Baseline:
+    # Full sleeves, sized by the trader as an agent's are; sleeves follow once they are 0.1 off.
+    _count(numbers, 0, 1, 2)
+    percent, bars = (*numbers, *VOLATILITY[len(numbers) :])
+    if not percent:
+        raise ValueError("expected a volatility above 0 percent a year, found 0")
+    action = ActionSpace(
+        kind="continuous", volatility=percent / 100 / 252**0.5, volatility_bars=bars
+    )
+    return Baseline(Rule(full), (str(action.sized_by),), 1.0 / symbols, action=action)
+
+
 def _minimum_variance(
     symbols: int, turnover: float, seed: int, numbers: tuple[int, ...] = ()
 ) -> Baseline:
@@ -267,5 +287,6 @@ BASELINES: dict[str, Factory] = {
     "sma_cross": _rule(sma_cross, "sma_ratio(50)", "sma_ratio(200)"),
     "momentum_12_1": _momentum,
     "minimum_variance": _minimum_variance,
+    "volatility_target": _volatility_target,
     "random": _random,
 }

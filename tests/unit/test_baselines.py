@@ -289,9 +289,16 @@ def test_fixed_monthly_holds_the_percents_it_is_given():
     assert rows["qty"][-1].tolist() == [60, 20]
 
 
+def test_volatility_target_shrinks_its_sleeve_in_wild_times_and_fills_it_in_calm_ones():
+    # 80 % a year is 0.050395 a bar; a bar of log(1.1) = 0.095310 leaves 0.5288 of 1,100: 52.88 shares.
+    rows = run(make("volatility_target(80,1)", 1), market([10, 10, 10, 11, 11, 11]))
+    assert rows["qty"][:, 0].tolist() == [0, 0, 100, 100, 52, 100]
+
+
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [
+        ("volatility_target(0)", "expected a volatility above 0 percent a year, found 0"),
         ("flat(3)", "expected 0 numbers in brackets, found 1"),
         ("trend_following(20,5)", "expected a fast window below the slow one, found 20 and 5"),
         ("fixed_monthly(60,40,20)", "expected 2 numbers in brackets, found 3"),
