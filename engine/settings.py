@@ -120,7 +120,8 @@ class BacktestSettings(BaseModel, frozen=True, extra="forbid"):
     )
     baselines: tuple[str, ...] = Field(
         ("flat", "buy_and_hold", "equal_weight_monthly", "sma_cross", "momentum_12_1", "random"),
-        description="policies that do not learn, run beside the agent",
+        description="policies that do not learn, run beside the agent; a backtest finds the windows of "
+        "trend_following(best) and mean_reversion(best) on the bars before the test",
     )
 
 

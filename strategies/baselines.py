@@ -58,6 +58,11 @@ def make(name: str, symbols: int, turnover: float = 0.0, seed: int = 0) -> Basel
     Raises: SettingsError for an unknown name, or numbers it does not take.
     """
     plain, numbers = parts(name)
+    if "(best" in plain:
+        raise SettingsError(
+            f'backtest: baseline "{name}": only a backtest finds windows, on the bars before its test; '
+            "name them here, such as trend_following(5,20)"
+        )
     if plain not in BASELINES:
         raise SettingsError(f'backtest: unknown baseline "{name}"; known: {", ".join(BASELINES)}')
     try:

@@ -18,6 +18,7 @@ from engine.run.build import dates, spec_of
 from engine.run.checks import checks_of
 from engine.run.console import progress
 from engine.run.counting import SERIES, counted, proven, seen
+from engine.run.crossings import with_best_windows
 from engine.run.outputs import write_run
 from engine.run.record import Recorder
 from engine.run.training import training_warnings
@@ -54,6 +55,7 @@ def evaluate(
 
     Ctrl-C ends it early: the folder then holds the agent's bars up to there, and says so.
     """
+    settings = with_best_windows(settings, bars)
     first, last = dates(bars, settings, "test")
     folder.path.mkdir(parents=True, exist_ok=True)
     for name in settings.backtest.baselines:

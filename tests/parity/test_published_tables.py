@@ -22,10 +22,10 @@ from engine.report.cautions import cautions
 from engine.report.folder import RunFolder
 from engine.run.backtest import baseline_trader, new_venue, run_baselines, through_backtrader
 from engine.run.build import dates
+from engine.run.crossings import with_best_windows
 from engine.run.evaluation import evaluate
 from engine.settings import load
 from engine.sources import load as load_bars
-from tests.crossings import best_pairs
 from tests.ten_instruments import PUBLISHED, TICKERS, one_file
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -230,13 +230,15 @@ def test_tdqn_rules_to_three_decimals(shared_data, tmp_path, ticker):
 
 
 @pytest.mark.parametrize("ticker", WINDOWS)
-def test_tdqn_windows_are_those_that_did_best_in_training(shared_data, ticker):
-    file = shared_data / "tdqn-10" / f"{ticker}_2012-1-1_2018-1-1.csv"
-    whole = (f'data.path="{file}"', f'data.symbols=["{ticker}"]')
-    settings = load(CONFIGS / "tdqn.toml", whole)
-    row = rows_of(shared_data / "reference" / "tdqn-table6.csv", "ticker")[ticker]
-    stated = tuple(ast.literal_eval(row[f"{rule}_short_long"]) for rule in ("TF", "MR"))
-    assert best_pairs(settings, bars_of(settings.data)) == stated
+def test_tdqn_windows_are_those_that_did_best_before_the_test(shared_data, tmp_path, ticker):
+    settings, bars, _ = tdqn(shared_data, ticker, tmp_path)
+    stated = settings.backtest.baselines
+    asked = {
+        "baselines": ("buy_and_hold(30)", "trend_following(best,30)", "mean_reversion( best )")
+    }
+    best = settings.backtest.model_copy(update=asked)
+    found = with_best_windows(settings.model_copy(update={"backtest": best}), bars).backtest
+    assert found.baselines == (stated[0], stated[2], stated[3].replace(",30)", ")"))
 
 
 def test_backtrader_trades_the_table_as_the_replay_does(shared_data, tmp_path):
