@@ -16,6 +16,7 @@ from engine import VERSION
 from engine.cli_check import check_app
 from engine.cli_options import Json, Overrides, finish
 from engine.cli_paper import paper_app
+from engine.cli_retrain import promote, registry_app, retrain, rollback
 from engine.cli_trials import trials_app
 from engine.cli_walkforward import walkforward
 from engine.errors import TradingError, UsageError
@@ -38,7 +39,9 @@ app.add_typer(check_app, name="check")
 app.add_typer(config_app, name="config")
 app.add_typer(paper_app, name="paper")
 app.add_typer(trials_app, name="trials")
-app.command()(walkforward)
+app.add_typer(registry_app, name="registry")
+for command in (walkforward, retrain, promote, rollback):
+    app.command()(command)
 
 DAY = ["%Y-%m-%d"]
 Config = Annotated[str, typer.Argument(help="Settings file, or the name of one in configs/.")]

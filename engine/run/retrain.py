@@ -1,0 +1,209 @@
+"""Retraining: challengers are trained, one is picked by validation, and rules say whether it leads.
+
+Every stage leaves files, so a run that was killed goes on with what is missing. The champion changes
+in one line of the registry, at the very end, or not at all.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from engine.checkpoint import read
+from engine.clock import Clock
+from engine.errors import DataError
+from engine.registry import Lineage, Registry
+from engine.report.folder import RunFolder, write_json
+from engine.run.backtest import baseline_trader
+from engine.run.build import bars_of
+from engine.run.console import progress, say
+from engine.run.counting import settings_hash
+from engine.run.executor import Executor, Job, is_done, outcome
+from engine.run.outputs import describe_data, versions
+from engine.run.promoting import account_at_rest
+from engine.run.retrain_judge import PICKED, judge
+from engine.run.retrain_plan import RESULT, Retraining, best_of, fixed, plan
+from engine.run.training import PARTS, TRAINING, require_same
+from engine.settings import Settings
+
+Result = dict[str, Any]
+
+
+def retrain(
+    settings: Settings, folder: Path, executor: Executor, clock: Clock, resume: bool = False
+) -> Result:
+    """Run or resume a retraining in a folder; return what retrain.json holds.
+
+    The bars are those that the settings name; whoever calls has refreshed them.
+    Raises: CheckpointError or DataError when what is resumed was begun with other settings or bars.
+    """
+    bars = bars_of(settings)
+    settings = fixed(settings, bars)
+    if resume:
+        require_same(settings, folder, (*PARTS, "backtest", "retrain"), ())
+        _require_bars(bars.digest(), folder)
+    work = plan(settings, bars, folder)
+    for name in (*settings.backtest.baselines, *settings.retrain.promotion.baselines):
+        baseline_trader(settings, name, bars, 0.0)  # a name that is unknown fails before the work
+    if not resume:
+        _begin(work)
+    registry = Registry(Path(settings.registry.dir))
+    found = _known(folder)
+    if found is None:
+        trained = _train(work, executor, resume)
+        if trained:
+            return trained
+        found = _judge(work, registry)
+        write_json(folder / RESULT, found)
+    if found["promote"] and found["promoted"] is None:
+        found = _promote(work, registry, found, executor, clock)
+    return found
+
+
+def _begin(work: Retraining) -> None:
+    RunFolder(work.folder).write(
+        versions=versions(),
+        data=describe_data(work.bars),
+        settings=work.settings.model_dump(mode="json"),
+    )
+
+
+def _require_bars(digest: str, folder: Path) -> None:
+    path = folder / "data.json"
+    known = json.loads(path.read_text(encoding="utf-8"))["digest"] if path.is_file() else None
+    if known != digest:
+        raise DataError(
+            f"{path}: expected the bars this retraining was begun with (digest {known}), found others "
+            f"({digest}): the vendor has revised them; start a new run"
+        )
+
+
+def _known(folder: Path) -> Result | None:
+    path = folder / RESULT
+    if not path.is_file():
+        return None
+    found: Result = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _train(work: Retraining, executor: Executor, resume: bool) -> Result:
+    # Empty where every challenger has ended: one that failed is told and left out.
+    jobs = [job for job in work.jobs() if not is_done(job)]
+    say(f"{len(work.seeds)} challengers, {len(jobs)} to train")
+    if jobs and _run(work, jobs, executor, resume):
+        return {"interrupted": True}
+    if not any(is_done(job) for job in work.jobs()):
+        return {"failed": [_failure(job) for job in work.jobs()]}
+    return {}
+
+
+def _run(work: Retraining, jobs: Sequence[Job], executor: Executor, resume: bool) -> bool:
+    from agents.monitor import METRICS, read_rows
+
+    with progress("training", work.settings.train.updates * len(jobs)) as show:
+
+        def tick() -> None:
+            done = sum(len(read_rows(job.folder / TRAINING / METRICS)) for job in jobs)
+            show(done, "updates")
+
+        return executor.run(jobs, tick, resume)
+
+
+def _failure(job: Job) -> str:
+    return f"{job.folder.name}: {(outcome(job) or {}).get('error', 'stopped before its end')}"
+
+
+def _judge(work: Retraining, registry: Registry) -> Result:
+    champion = registry.champion()
+    rows = [_row(work, seed) for seed in work.seeds]
+    trained = {row["seed"]: row for row in rows if row["validation_score"] is not None}
+    # By validation alone: the held-back sessions judge, they do not choose.
+    picked = max(trained, key=lambda seed: trained[seed]["validation_score"])
+    checkpoints = {seed: Path(row["checkpoint"]) for seed, row in trained.items()}
+    found = judge(work, picked, checkpoints, champion)
+    return {
+        "run": str(work.folder),
+        "name": work.settings.name,
+        "data": work.bars.digest(),
+        "segments": {
+            name: work.span(getattr(work, name)) for name in ("train", "validation", "held_back")
+        },
+        "champion": champion.id if champion else None,
+        "challengers": rows,
+        "picked": picked,
+        "picked_by": f"validation {work.settings.train.score}",
+        "score": work.settings.retrain.promotion.score,
+        **found.told,
+        "rules": [asdict(rule) for rule in found.verdict.rules],
+        "promote": found.verdict.promote,
+        "reason": found.verdict.reason,
+        "promoted": None,
+        "scored": True,
+    }
+
+
+def _row(work: Retraining, seed: int) -> Result:
+    job = work.job(seed)
+    known = outcome(job) or {}
+    if not is_done(job):
+        return {"seed": seed, "validation_score": None, "error": _failure(job)}
+    info = read(best_of(job))
+    return {
+        "seed": seed,
+        "validation_score": info.validation_score,
+        "update": info.update,
+        "checkpoint": str(best_of(job)),
+        "digest": info.digest,
+        "warnings": known.get("warnings", []),
+    }
+
+
+def _promote(
+    work: Retraining, registry: Registry, found: Result, executor: Executor, clock: Clock
+) -> Result:
+    refit = work.refit(found["picked"]) if work.settings.retrain.refit else None
+    if refit is not None and not is_done(refit):
+        say("training once more through the newest session; nothing can score that agent")
+        if _run(work, [refit], executor, True):
+            return {"interrupted": True}
+        if not is_done(refit):
+            return {"failed": [_failure(refit)]}
+    name = registry.add(best_of(work.job(found["picked"])), lineage_of(work.settings, found))
+    if refit is not None:
+        again = Lineage(
+            found["data"], settings_hash(work.settings), name, {}, found["trials"], 1, scored=False
+        )
+        name = registry.add(best_of(refit), again)
+    with account_at_rest(work.settings, clock):
+        now = registry.champion()
+        if (now.id if now else None) not in (found["champion"], name):
+            found |= {
+                "promote": False,
+                "reason": f"the champion changed to {now.id if now else 'none'} meanwhile: the verdict "
+                "is about another one; retrain anew",
+            }
+        elif now is None or now.id != name:
+            registry.promote(name, found["reason"], "rules")
+    if found["promote"]:
+        found |= {"promoted": name, "scored": refit is None}
+    write_json(work.folder / RESULT, found)
+    return found
+
+
+def lineage_of(settings: Settings, found: Mapping[str, Any]) -> Lineage:
+    """Return where the picked challenger of a retraining comes from."""
+    rows = {row["seed"]: row for row in found["challengers"]}
+    held_back = found["accounts"].get(PICKED, {}).get("sharpe")
+    return Lineage(
+        data=found["data"],
+        settings=settings_hash(settings),
+        parent=found["champion"],
+        scores={
+            "validation": rows[found["picked"]]["validation_score"],
+            "held_back_sharpe": held_back,
+        },
+        trials=found.get("trials"),
+        seeds=len(rows),
+        scored=held_back is not None,
+    )

@@ -1,0 +1,83 @@
+"""`barwise retrain`: refresh the data, retrain within a budget, say what came of it."""
+
+import os
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from engine import clock as time
+from engine.clock import SystemClock
+from engine.errors import DataError, UsageError
+from engine.run.build import find_settings, run_folder
+from engine.run.console import say
+from engine.run.executor import local
+from engine.run.paper.lock import held
+from engine.run.retrain import retrain
+from engine.run.retrain_report import print_retraining
+from engine.settings import Settings
+
+LOCK = ".retraining"
+Result = dict[str, Any]
+
+
+def run_retrain(
+    config: str | None, overrides: tuple[str, ...], resume: Path | None, as_json: bool
+) -> Result:
+    """Run a retraining, or go on with one; print its table. One at a time for each registry."""
+    if config is None and resume is None:
+        raise UsageError("retrain: expected a settings file, or --resume RUN; see configs/")
+    settings = find_settings(config or str(Path(str(resume)) / "settings.json"), overrides)
+    registry = Path(settings.registry.dir)
+    registry.mkdir(parents=True, exist_ok=True)
+    with held(registry / LOCK), run_folder(settings, resume) as folder:
+        keep_to_budget(settings)
+        if resume is None:
+            refresh(settings)
+        say(f"run folder {folder}")
+        executor = local(settings.retrain.workers)
+        found = retrain(settings, folder, executor, SystemClock(), resume is not None)
+    if "failed" in found or "interrupted" in found:
+        for text in found.get("failed", ["stopped"]):
+            say(f"! {text}")
+        say(f"nothing was promoted; go on with `barwise retrain --resume {folder}`")
+        return {"run": str(folder), **found, "exit_code": 1}
+    if not as_json:
+        print_retraining(found, folder)
+    return found
+
+
+def keep_to_budget(settings: Settings) -> None:
+    """Step back behind other processes, and use no more threads than allowed; children inherit both."""
+    os.environ["OMP_NUM_THREADS"] = str(settings.retrain.threads)
+    now = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, max(now, settings.retrain.nice))
+
+
+def refresh(settings: Settings) -> None:
+    """Bring downloaded bars up to the newest closed session; other sources are read as they are.
+
+    Raises: DataError where a symbol failed: it is not trained on data that ends in the past.
+    """
+    if settings.data.source != "alpaca":
+        return
+    from engine.data.cache import Cache
+    from engine.run.data_commands import fetch_data
+
+    names = settings.data.symbols
+    store = Cache(Path(settings.data.cache), f"alpaca:{settings.data.feed}")
+    known = store.manifest().symbols
+    held_from = [known[name].first for name in names if name in known]
+    first = settings.data.start or min(held_from, default=None)
+    if first is None:
+        raise UsageError(
+            f"{settings.data.cache}: no bars of {', '.join(names)} yet, and no data.start; run `barwise "
+            "data fetch` once"
+        )
+    closed = date.fromisoformat(str(time.last_closed(time.now(), "XNYS")))
+    last = min(closed, settings.data.end or closed)
+    done = fetch_data(list(names), first, last, settings, False, True)
+    failed = [row["symbol"] for row in done["symbols"] if row["error"]]
+    if failed:
+        raise DataError(
+            f"retrain: no new bars of {', '.join(failed)}; nothing was trained or changed"
+        )
