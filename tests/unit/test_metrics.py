@@ -94,6 +94,10 @@ def test_second_library_agrees_on_a_long_random_series():
         "cagr": (m.cagr(r, YEAR), empyrical.cagr(r)),
         "volatility": (m.volatility(r, YEAR), empyrical.annual_volatility(r)),
         "sharpe": (m.sharpe(r, YEAR), empyrical.sharpe_ratio(r)),
+        "sharpe over a rate": (
+            m.sharpe(r, YEAR, 0.03),
+            empyrical.sharpe_ratio(r, m.per_bar(0.03, YEAR)),
+        ),
         "sortino": (m.sortino(r, YEAR), empyrical.sortino_ratio(r)),
         "downside": (
             m.downside_deviation(r) * math.sqrt(YEAR),
@@ -104,10 +108,16 @@ def test_second_library_agrees_on_a_long_random_series():
         "omega": (m.omega(r), empyrical.omega_ratio(r)),
         "tail": (m.tail_ratio(r), empyrical.tail_ratio(r)),
         "var": (m.value_at_risk(r, 0.95), -empyrical.value_at_risk(r, cutoff=0.05)),
+        "cvar": (
+            m.conditional_value_at_risk(r, 0.95),
+            -empyrical.conditional_value_at_risk(r, cutoff=0.05),
+        ),
         "beta": (m.beta(r, b), empyrical.beta(r, b)),
+        # theirs compounds over the year, ours is the sum of its bars
+        "alpha": ((1 + m.alpha(r, b, 1)) ** YEAR - 1, empyrical.alpha(r, b)),
     }
     for name, (ours, theirs) in pairs.items():
-        assert ours == pytest.approx(theirs, rel=1e-5), name
+        assert ours == pytest.approx(theirs, rel=1e-9), name
 
 
 def test_what_cannot_be_computed_is_none_with_a_reason_never_zero():
