@@ -123,3 +123,19 @@ def export(
     from engine.run.paper.export import export as write
 
     finish(write(settings_of(config, tuple(overrides or ()), None), out, json), json)
+
+
+@paper_app.command()
+def compare(
+    config: Config,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the page; default a new run folder.")
+    ] = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Replay the account's own bars as a backtest; show agreement, fill gap, drift, on a page."""
+    from engine.run.paper.commands import settings_of
+    from engine.run.paper.compare import compare as beside
+
+    finish(beside(settings_of(config, tuple(overrides or ()), None), out, json), json)

@@ -8,7 +8,7 @@ from typing import Any
 from engine.account import Conventions
 from engine.files import atomic
 from engine.metrics import BY_KEY
-from engine.report import proof, sections
+from engine.report import paper, proof, sections
 from engine.report.cautions import cautions
 from engine.report.charts import chart_data, role_of
 from engine.report.folder import Run, RunFolder
@@ -40,6 +40,7 @@ def _content(run: Run) -> dict[str, Any]:
     return {
         "title": run.summary.get("title") or run.summary.get("name") or run.path.name,
         "facts": _facts(run),
+        "paper": paper.content(run.summary.get("paper")),
         "verdict": _verdict(run, accounts),
         "cautions": cautions(run),
         "cards": _cards(run, accounts),
@@ -86,6 +87,8 @@ def _facts(run: Run) -> list[tuple[str, str]]:
 
 
 def _verdict(run: Run, accounts: Mapping[str, Mapping[str, Any]]) -> str:
+    if run.summary.get("paper"):
+        return paper.verdict(run.summary["paper"])
     conventions = run.metrics.get("conventions", {})
     rival = accounts.get(conventions.get("benchmark", ""), {})
     ours, theirs = accounts["agent"].get("total_return"), rival.get("total_return")
