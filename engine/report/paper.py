@@ -41,7 +41,7 @@ def verdict(told: Told) -> str:
     same = _share(agreed["plain"]["actions"])
     text = f"The account decided as the backtest of its bars does in {same} of cases"
     if told["gap"]:
-        text += f"; its fills cost {_bps(told['gap']['all']['mean'])} against the model"
+        text += f"; its fills were {_bps(told['gap']['all']['mean'])} dearer than modelled"
     if tracking:
         text += f"; its equity ended {_dollars(tracking['end'])} from the backtest's"
     return f"{text}."

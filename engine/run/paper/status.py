@@ -13,6 +13,8 @@ from engine.hosts import is_loopback
 from engine.journal import Entry, Journal
 from engine.run.console import echo
 from engine.run.health import read_health
+from engine.run.paper.drift import said
+from engine.run.paper.pickup import standing
 from engine.run.paper.room import CALENDAR, JOURNAL, KILL
 from engine.run.paper.state import State
 from engine.settings import Settings
@@ -52,6 +54,8 @@ def _told(settings: Settings, state: State, folder: Path, now: datetime) -> Resu
     return {
         "account": opened.get("number", "not opened yet"),
         "checkpoint": str(state.checkpoint)[:12] if state.checkpoint else None,
+        "since": state.since or None,
+        "promotion": standing(settings, state),
         "halted": "kill switch is on" if kill else state.halted,
         "decided": _day(state.decided),
         "closed": _day(state.closed),
@@ -66,6 +70,7 @@ def _told(settings: Settings, state: State, folder: Path, now: datetime) -> Resu
         "equity": state.decision.get("equity"),
         "venue_equity": state.decision.get("venue_equity"),
         "limits_used": _limits(settings, state),
+        "drift": said(state.decision.get("drift")),
         "runner": f"{health.state} at {health.at.isoformat()}" if health else "never ran",
     }
 
