@@ -49,6 +49,22 @@ def watch(
     return told
 
 
+def said(told: Told | None) -> dict[str, str]:
+    """Return in words what the last decision found."""
+    if not told:
+        return {"found": "nothing recorded yet"}
+    why, features, outside, gap = (told[key] for key in ("why", "features", "outside", "gap"))
+    over = sum(index > limit for index, limit in features.values())
+    none = {name: f"n/a ({reason})" for name, reason in why.items()}
+    words = "; ".join(told["warnings"])
+    return {
+        "features that left the training": none.get("features", f"{over} of {len(features)}"),
+        "inputs beyond it": none.get("outside", f"{outside or 0.0:.1%}"),
+        "fill gap": none.get("gap") or f"{gap['mean']:+.1f} bps",
+        "warns": f"{words} (nothing is stopped by that)" if words else "of nothing",
+    }
+
+
 def gaps_of(bodies: Bodies, bars: Bars, costs: Costs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return session, symbol column and gap of every fill against the modelled price of its open.
 
