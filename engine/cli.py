@@ -14,6 +14,7 @@ import typer
 
 from engine import VERSION
 from engine.cli_check import check_app
+from engine.cli_compare import compare
 from engine.cli_options import Json, Overrides, finish
 from engine.cli_paper import paper_app
 from engine.cli_retrain import promote, registry_app, retrain, rollback
@@ -40,7 +41,7 @@ app.add_typer(config_app, name="config")
 app.add_typer(paper_app, name="paper")
 app.add_typer(trials_app, name="trials")
 app.add_typer(registry_app, name="registry")
-for command in (walkforward, retrain, promote, rollback):
+for command in (walkforward, compare, retrain, promote, rollback):
     app.command()(command)
 
 DAY = ["%Y-%m-%d"]

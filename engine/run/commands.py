@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.errors import UsageError
 from engine.report.folder import RunFolder
+from engine.report.walk import is_walk
 from engine.run.build import bars_of, find_settings, run_folder
 from engine.run.checks import refresh
 from engine.run.console import echo, say
@@ -76,6 +77,10 @@ def run_backtest(
 
 def run_report(folder: Path, as_json: bool) -> Result:
     """Write the page of a run folder again, with the checks that were run since."""
+    if is_walk(folder):
+        from engine.run.walkforward_commands import show_walk
+
+        return show_walk(folder, as_json)
     refresh(folder)
     return _show(folder, as_json)
 
