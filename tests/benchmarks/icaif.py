@@ -9,6 +9,7 @@ validation score of that seed; its book goes on from window to window. Each seed
 OUT/windows.csv   what the ensemble chose in every window, and the validation scores it chose by
 OUT/seeds.csv     one row a rule and seed, at the costs of the protocol
 OUT/costs.csv     one row a rule and cost: the Sharpe ratio over seeds
+OUT/trials.csv    every trial of the ledgers: what was tried on which dates, and the last score seen
 """
 
 import argparse
@@ -31,6 +32,7 @@ from engine.run.validation import score_of
 from engine.run.walkforward_plan import AGENT, Part, WalkForward, plan
 from engine.run.walkforward_stitch import stitched
 from engine.settings import Settings, load
+from engine.trials import Ledger, Trial
 
 ENSEMBLE = "ensemble"
 SHOWN = ("sharpe", "total_return", "cagr", "volatility", "max_drawdown", "turnover")
@@ -161,6 +163,30 @@ def as_markdown(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
+def trials_table(ledgers: Sequence[Path]) -> dict[str, list[Any]]:
+    """Return every trial of some ledgers, the ledgers counted from 1."""
+    rows = []
+    for at, path in enumerate(ledgers, start=1):
+        with Ledger(path) as ledger:
+            rows += [{"ledger": at, **_tried(trial)} for trial in ledger.trials()]
+    return _columns(rows, tuple(rows[0]))
+
+
+def _tried(trial: Trial) -> Row:
+    plan, scores = trial.plan, [look.score for look in trial.looks if look.score is not None]
+    dates = " ".join(f"{part} {first}..{last}" for part, (first, last) in plan.segments.items())
+    return {
+        "trial": trial.number,
+        "purpose": plan.purpose,
+        "status": trial.status,
+        "settings": plan.settings[:12],
+        "seed": "" if plan.seed is None else str(plan.seed),
+        "dates": dates,
+        "looks": len(trial.looks),
+        "last_score": round(scores[-1], 4) if scores else float("nan"),
+    }
+
+
 def _of(rows: Sequence[Row], account: str, bps: float) -> np.ndarray:
     return np.array(
         [row["sharpe"] for row in rows if (row["account"], row["bps"]) == (account, bps)]
@@ -176,9 +202,13 @@ def main(arguments: Sequence[str] | None = None) -> str:
     parser = argparse.ArgumentParser(description="tables of walk-forwards and their ensemble")
     parser.add_argument("runs", type=Path, nargs="+", help="run folders, one a learning rule")
     parser.add_argument("--out", type=Path, required=True, help="folder of the tables")
+    parser.add_argument("--ledger", type=Path, nargs="*", default=[], help="trials before the test")
     asked = parser.parse_args(arguments)
     walks = {walk.settings.train.algorithm: walk for walk in map(walk_of, asked.runs)}
-    return as_markdown(run(walks, asked.out, asked.runs[0].parent / ENSEMBLE))
+    rows = run(walks, asked.out, asked.runs[0].parent / ENSEMBLE)
+    own = {walk.settings.ledger for walk in walks.values()}
+    write_table(asked.out / "trials.csv", trials_table([*asked.ledger, *sorted(own)]))
+    return as_markdown(rows)
 
 
 if __name__ == "__main__":

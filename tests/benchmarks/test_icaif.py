@@ -72,7 +72,7 @@ def test_tables_name_what_was_chosen_and_the_ensemble_is_one_more_trial(
         before = len(list(ledger.trials()))
     shown = main([*map(str, runs), "--out", str(tmp_path)])
     with Ledger(runs[0].parent / "trials.sqlite") as ledger:
-        assert len(list(ledger.trials())) == before + 1
+        assert len(list(ledger.trials())) == len(rows(tmp_path / "trials.csv")) == before + 1
     walks = {run.name: walk_of(run) for run in runs}
     for row, window in zip(rows(tmp_path / "windows.csv"), walks["ppo"].windows, strict=True):
         found = {
