@@ -172,14 +172,20 @@ def rehearse(
     end: Annotated[str | None, typer.Option("--to", help="Last session decided on.")] = None,
     faults: FaultScript = None,
     chaos: Annotated[int | None, typer.Option(min=0, help="Seed; 8 % of requests fail.")] = None,
+    promote: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DATE=FOLDER", help="Another agent from a session on; DATE=rollback goes back."
+        ),
+    ] = None,
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
     """Live through past sessions as paper trading would, and compare with the backtest."""
     from engine.run.rehearse_commands import run_rehearse
 
-    chosen = tuple(overrides or ())
-    finish(run_rehearse(config, checkpoint, start, end, faults, chaos, chosen, json), json)
+    chosen, changes = tuple(overrides or ()), tuple(promote or ())
+    finish(run_rehearse(config, checkpoint, start, end, faults, chaos, changes, chosen, json), json)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from brokers.alpaca.records import TERMINAL
 from engine.errors import DataError
 from engine.journal import Journal
 from engine.run.paper.state import State
@@ -28,6 +29,8 @@ def violations(trial: Trial, undisturbed: Trial | None = None) -> list[str]:
         *(f"I5: a connection to {x['to']}" for x in trial.strangers),
         *_windows(trial),
         *_memories(trial, undisturbed),
+        *_agents(trial),
+        *_changes(trial, undisturbed),
         *_secrets(trial),
         *_safe_end(trial, undisturbed),
         *_replay(trial),
@@ -104,11 +107,12 @@ def _memories(trial: Trial, undisturbed: Trial | None) -> Iterable[str]:
     for said in trial.asked:
         if said["decided"] >= said["session"] and said["decided"] != "None":
             yield f"I7: the policy was asked about {said['session']} after its decision was durable"
-    last = None
+    last, before, changes = None, "", [on for on, _ in trial.rows("promoted")]
     for on, body in decisions:
-        if last is not None and body.get("memory_before") not in (None, last):
-            yield f"I7: memory before {on} is not the one after the decision before it"
-        last = body.get("memory", last)
+        found, anew = body.get("memory_before"), any(before < change <= on for change in changes)
+        if None not in (last, found) and (found == last) is anew:
+            yield f"I7: memory before {on} is not its agent's own of the decision before, or anew"
+        last, before = body.get("memory", last), on
     if undisturbed is None:
         return
     expected = undisturbed.rows("decision")
@@ -118,6 +122,43 @@ def _memories(trial: Trial, undisturbed: Trial | None) -> Iterable[str]:
             yield f"I7: {on} was decided otherwise than undisturbed: {', '.join(names)}"
     if len(decisions) != len(expected):
         yield f"I7: {len(decisions)} decisions, {len(expected)} undisturbed"
+
+
+def _agents(trial: Trial) -> Iterable[str]:
+    # An agent changes between two sessions: after every order of the last decision is over, and
+    # before the next session is decided on. Each decision is made, and named, by the one before it.
+    agent, decided, about, waiting = "", "", set(), ""
+    with Journal(trial.journal) as journal:
+        entries = list(journal.entries())
+    for entry in entries:
+        body = entry.body
+        if entry.kind == "intent":
+            about.add(body["client_order_id"])
+        elif (entry.kind == "order" and body["status"] in TERMINAL) or entry.kind in (
+            "refused",
+            "missed",
+        ):
+            about.discard(body["cid"])
+        elif entry.kind == "opened":
+            agent = body["checkpoint"]
+        elif entry.kind == "promoted":
+            if about or not entry.session > decided or waiting == entry.session:
+                yield f"I7: the agent changed in the middle of {entry.session}: {sorted(about)}"
+            agent, waiting = body["checkpoint"], entry.session
+        elif entry.kind == "decision":
+            decided = entry.session
+            if body.get("checkpoint", agent) != agent:
+                yield f"I7: {entry.session} was decided by {body['checkpoint'][:12]}, not {agent[:12]}"
+
+
+def _changes(trial: Trial, undisturbed: Trial | None) -> Iterable[str]:
+    if undisturbed is None:
+        return
+    changes, others = (
+        [(on, _plain(body)) for on, body in x.rows("promoted")] for x in (trial, undisturbed)
+    )
+    if changes != others:
+        yield f"I7: agents changed otherwise than undisturbed: {changes}, not {others}"
 
 
 def _plain(body: dict[str, Any]) -> dict[str, Any]:

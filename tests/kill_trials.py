@@ -162,7 +162,7 @@ def run_trial(
     label = f"barwise-{exchange.state.account_id.replace('-', '')[:6]}"
     if scenario.arrange:
         scenario.arrange(exchange, label)
-    faults = _Watched(scenario.rules, exchange, account)
+    faults = Watched(scenario.rules, exchange, account)
     job = Job(
         folder=str(folder),
         checkpoint=str(checkpoint),
@@ -190,7 +190,7 @@ def _live(
     runner: Runner,
     job: Job,
     kills: Sequence[Kill],
-    faults: "_Watched",
+    faults: "Watched",
     on_death: Callable[[], object],
 ) -> tuple[list[End], list[str]]:
     waiting, ends, died_at = list(kills), [], []
@@ -206,7 +206,7 @@ def _live(
     return ends, died_at
 
 
-class _Watched(Faults):
+class Watched(Faults):
     """Faults that look at every order as it arrives, and may kill its sender once it is accepted."""
 
     def __init__(self, rules: Sequence[Rule], exchange: Exchange, account: Path) -> None:

@@ -3,8 +3,12 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
-from engine.checkpoint import RECORD, digest_of
+import numpy as np
+import onnx
+
+from engine.checkpoint import POLICY, RECORD, WEIGHTS, digest_of, sha256_of
 from engine.registry import Lineage, Registry
 
 LINEAGE = Lineage(data="d" * 64, settings="5" * 64, scores={"validation": 0.5}, trials=3, seeds=2)
@@ -17,6 +21,24 @@ def sibling(checkpoint: Path, folder: Path, seed: int) -> Path:
     record["seed"] = seed
     record["digest"] = digest_of(record)
     (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
+    return folder
+
+
+def cousin(checkpoint: Path, folder: Path, seed: int, **record: Any) -> Path:
+    """Copy a checkpoint with other weights, and other entries of its record: it decides otherwise."""
+    shutil.copytree(checkpoint, folder)
+    rng = np.random.default_rng(seed)
+    graph = onnx.load(folder / POLICY)
+    for weight in graph.graph.initializer:
+        array = onnx.numpy_helper.to_array(weight)
+        if array.dtype == np.float32:
+            noise = (1.0 + 0.05 * rng.standard_normal(array.shape)).astype(np.float32)
+            weight.CopyFrom(onnx.numpy_helper.from_array(array * noise, weight.name))
+    onnx.save(graph, folder / POLICY)
+    tree = json.loads((folder / RECORD).read_text(encoding="utf-8")) | {"seed": seed} | record
+    tree["sha256"] = {name: sha256_of(folder / name) for name in (POLICY, WEIGHTS)}
+    tree["digest"] = digest_of(tree)
+    (folder / RECORD).write_text(json.dumps(tree), encoding="utf-8")
     return folder
 
 

@@ -141,12 +141,17 @@ def _calendar(clock: Clock) -> Check:
 
 def _checkpoint(settings: Settings) -> Iterator[Check]:
     from engine import checkpoint
+    from engine.registry import Registry
+    from engine.run.paper.room import require_champion
+    from engine.settings_paper import CHAMPION
 
     folder = settings.paper.checkpoint
     if folder is None:
         yield Check("checkpoint", "warn", "none named", "set paper.checkpoint to trade")
         return
     try:
+        if folder == CHAMPION:
+            folder = str(require_champion(Registry(Path(settings.registry.dir))).folder)
         checkpoint.read(Path(folder))
     except (TradingError, OSError) as error:
         yield Check("checkpoint", "fail", str(error))

@@ -1,13 +1,41 @@
 """Who decided on which sessions of a rehearsal, by its journal, and whether every champion did."""
 
+from collections.abc import Iterable, Iterator
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 
 from engine.checkpoint import read
+from engine.errors import UsageError
 from engine.registry import ID_DIGITS
-from engine.run.rehearse import Play, Rehearsed
+from engine.run.rehearse import Play, Promotion, Rehearsed
 from engine.run.relay import Turn
+
+ROLLBACK = "rollback"
+
+
+def promotions_of(texts: Iterable[str], sessions: np.ndarray) -> Iterator[Promotion]:
+    """Yield what `--promote DATE=FOLDER` or `DATE=rollback` say, oldest first.
+
+    A date that is no session stands for the next one.
+    Raises: UsageError for a date that is not after the first of `sessions`, or no folder.
+    """
+    given = [text.partition("=") for text in texts]
+    for text, _, what in sorted(given):
+        try:
+            day = np.datetime64(date.fromisoformat(text))
+        except ValueError:
+            raise UsageError(f"--promote {text}={what}: expected DATE=FOLDER") from None
+        if not sessions[0] < day <= sessions[-1]:
+            raise UsageError(
+                f"--promote {text}={what}: expected a date after the first session {sessions[0]}, up "
+                f"to {sessions[-1]}"
+            )
+        if what != ROLLBACK and not Path(what).is_dir():
+            raise UsageError(f"--promote {text}={what}: no such folder; `barwise train` makes one")
+        on = sessions[np.searchsorted(sessions, day)].item()
+        yield Promotion(on, None if what == ROLLBACK else Path(what))
 
 
 def id_of(checkpoint: Path) -> str:

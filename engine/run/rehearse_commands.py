@@ -15,13 +15,17 @@ from engine.bars import Bars
 from engine.clock import Clock
 from engine.errors import UsageError
 from engine.files import atomic
+from engine.registry import Registry
 from engine.run.build import bars_of, find_settings, run_folder
 from engine.run.chaos import Chaos
 from engine.run.console import echo, progress
 from engine.run.paper.result import CycleResult
+from engine.run.paper.room import require_champion
 from engine.run.rehearse import FaultsOf, Play, Rehearsed, exchange_settings, rehearse
+from engine.run.rehearse_agents import promotions_of
 from engine.run.rehearse_compare import Agreement, compare
 from engine.settings import Settings
+from engine.settings_paper import CHAMPION
 
 FILE = "rehearsal.json"
 SHOWN = 8
@@ -36,6 +40,7 @@ def run_rehearse(
     end: str | None,
     faults: Path | None,
     chaos: int | None,
+    promote: tuple[str, ...],
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> Result:
@@ -44,7 +49,7 @@ def run_rehearse(
         raise UsageError("--faults and --chaos: expected one of them; leave the other out")
     settings = find_settings(config, overrides)
     rules = load_rules(faults) if faults else []
-    play = play_of(settings, bars_of(settings), checkpoint, start, end)
+    play = play_of(settings, bars_of(settings), checkpoint, start, end, promote)
 
     def faults_of(clock: Clock) -> Faults:
         return Faults(rules) if chaos is None else Chaos(chaos, clock)
@@ -59,19 +64,22 @@ def run_rehearse(
 
 
 def play_of(
-    settings: Settings, bars: Bars, checkpoint: Path | None, start: str | None, end: str | None
+    settings: Settings,
+    bars: Bars,
+    checkpoint: Path | None,
+    start: str | None,
+    end: str | None,
+    promote: tuple[str, ...] = (),
 ) -> Play:
     """Return what is to be rehearsed: from `start` to `end`, or the test dates.
+
+    `promote` holds DATE=FOLDER, or DATE=rollback: who decides from a session on.
 
     Raises: UsageError for dates that hold no two sessions, or where no checkpoint is named;
     SettingsError for a market that the exchange cannot play.
     """
     exchange_settings(settings)
-    named = checkpoint or settings.paper.checkpoint
-    if named is None:
-        raise UsageError("rehearse: expected a trained agent; name it with --checkpoint DIR")
-    if not Path(named).is_dir():
-        raise UsageError(f"--checkpoint {named}: no such folder; `barwise train` makes one")
+    named = _agent(settings, checkpoint)
     test = settings.split.test
     first, last = bars.span(_day("--from", start) or test.start, _day("--to", end) or test.end)
     if last - first < 1 or first < 1:
@@ -79,7 +87,19 @@ def play_of(
             f"expected two sessions or more, and one before them, found rows {first} to {last} of "
             f"{len(bars.sessions)} ({bars.sessions[0]} to {bars.sessions[-1]}); change --from and --to"
         )
-    return Play(settings, Path(named), bars, first, last)
+    promotions = tuple(promotions_of(promote, bars.sessions[first : last + 1]))
+    return Play(settings, named, bars, first, last, promotions)
+
+
+def _agent(settings: Settings, checkpoint: Path | None) -> Path:
+    named = checkpoint or settings.paper.checkpoint
+    if named is None:
+        raise UsageError("rehearse: expected a trained agent; name it with --checkpoint DIR")
+    if str(named) == CHAMPION:
+        return require_champion(Registry(Path(settings.registry.dir))).folder
+    if not Path(named).is_dir():
+        raise UsageError(f"--checkpoint {named}: no such folder; `barwise train` makes one")
+    return Path(named)
 
 
 def rehearse_into(
@@ -123,6 +143,7 @@ def result_of(
         "decided": agreement.decided,
         "fills": agreement.fills,
         "compared": [asdict(line) for line in agreement.lines],
+        "agents": [{"from": session, "id": name} for session, name in agreement.agents],
         "missed": list(agreement.missed),
         "unfilled": [asdict(cut) | {"session": str(cut.session)} for cut in agreement.cuts],
         "cost_of_unfilled": agreement.cost_of_cuts,
@@ -172,6 +193,9 @@ def _largest(row: Result) -> str:
 
 def _explained(told: Result) -> Iterator[str]:
     missed, cuts = told["missed"], told["unfilled"]
+    if len(told["agents"]) > 1:
+        each = ", ".join(f"{agent['id']} from {agent['from']}" for agent in told["agents"])
+        yield f"  agents: {each}"
     yield f"  sessions missed: {', '.join(missed[:SHOWN]) or 'none'}" + _more(missed)
     if cuts:
         yield (
