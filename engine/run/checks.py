@@ -1,5 +1,6 @@
 """What the checks of a configuration found: entered in the trial ledger, read for the report."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,26 @@ def checks_of(settings: Settings, data: str, checkpoint: Path | None) -> list[di
             entered = ledger.checks()
     own = {"data": data, "settings": settings_hash(settings), "checkpoint": _policy(checkpoint)}
     return [_last(name, own, entered) for name in SPEAKS_OF]
+
+
+def checks_of_several(
+    settings: Settings, data: str, checkpoints: Sequence[Path]
+) -> list[dict[str, Any]]:
+    """Return, for each check, what it found on a configuration with several checkpoints.
+
+    One that failed outranks one that passed; a check of some of them says of how many.
+    """
+    single = {place: checks_of(settings, data, place) for place in (None, *checkpoints)}
+    found = []
+    for at in range(len(SPEAKS_OF)):
+        each = {place: rows[at] for place, rows in single.items()}
+        run = {place: row for place, row in each.items() if row["passed"] is not None}
+        failed = [row for row in run.values() if not row["passed"]]
+        row = (failed or list(run.values()) or [each[None]])[0]
+        several = [place for place in run if place is not None]
+        told = f" Run on {len(several)} of {len(checkpoints)} checkpoints." if several else ""
+        found.append(row | {"text": row["text"] + told})
+    return found
 
 
 def refresh(folder: Path) -> None:

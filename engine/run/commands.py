@@ -79,7 +79,9 @@ def run_report(folder: Path, as_json: bool) -> Result:
     """Write the page of a run folder again, with the checks that were run since."""
     if is_walk(folder):
         from engine.run.walkforward_commands import show_walk
+        from engine.run.walkforward_evidence import refresh_checks
 
+        refresh_checks(folder)
         return show_walk(folder, as_json)
     refresh(folder)
     return _show(folder, as_json)

@@ -4,13 +4,18 @@ The number of trials is that of the ledger at the moment of writing: a run elsew
 or a kill and a resume, adds to it. So this file is not the same twice, while all the others are.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.errors import CheckpointError, DataError
 from engine.report.folder import RunFolder, write_json
+from engine.run.checks import checks_of_several
 from engine.run.counting import proven
+from engine.run.training import TRAINING
 from engine.run.walkforward_plan import AGENT, WalkForward
+from engine.settings import Settings, build
 from engine.trials import Ledger
 
 EVIDENCE = "evidence.json"
@@ -23,8 +28,29 @@ def write_evidence(walk: WalkForward, summary: Mapping[str, Any]) -> Path:
     with Ledger(walk.settings.ledger) as ledger:
         found, doubts = proven(ledger, walk.bars, curve, _against_twin(summary))
     path = walk.folder / EVIDENCE
-    write_json(path, {"seed": seed, **found, "doubts": doubts})
+    checks = _checks(walk.settings, walk.bars.digest(), walk.folder)
+    write_json(path, {"seed": seed, **found, "doubts": doubts, "checks": checks})
     return path
+
+
+def refresh_checks(folder: Path) -> None:
+    """Bring the checks in evidence.json up to date: they are run after the walk-forward has ended."""
+    path, run = folder / EVIDENCE, RunFolder(folder)
+    if not path.is_file():
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        settings, data = build(run.part("settings"), str(folder)), run.part("data")["digest"]
+        checks = _checks(settings, data, folder)
+    except (DataError, CheckpointError):
+        return  # a ledger or checkpoint that cannot be read: what is known stays
+    write_json(path, found | {"checks": checks})
+
+
+def _checks(settings: Settings, data: str, folder: Path) -> list[dict[str, Any]]:
+    # A memoryless twin is the control, not what would be used.
+    chosen = sorted((folder / "windows").glob(f"*/{AGENT}/seed-*/{TRAINING}/best"))
+    return checks_of_several(settings, data, chosen)
 
 
 def _against_twin(summary: Mapping[str, Any]) -> str | None:
