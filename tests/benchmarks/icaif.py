@@ -4,7 +4,8 @@
 
 The runs are walk-forwards that have ended (`configs/icaif2020-agents.toml`), one a learning rule, over
 the same bars, windows and seeds. In every window the ensemble trades with the rule that had the best
-validation score of that seed; its book goes on from window to window. Each seed of it is one more trial.
+validation score of that seed; its book goes on from window to window. In the committee all rules and seeds
+decide together. Each seed of the ensemble is one more trial, and so is the committee.
 
 OUT/windows.csv   what the ensemble chose in every window, and the validation scores it chose by
 OUT/seeds.csv     one row a rule and seed, at the costs of the protocol
@@ -33,8 +34,9 @@ from engine.run.walkforward_plan import AGENT, Part, WalkForward, plan
 from engine.run.walkforward_stitch import stitched
 from engine.settings import Settings, load
 from engine.trials import Ledger, Trial
+from tests.benchmarks.committee import together
 
-ENSEMBLE = "ensemble"
+ENSEMBLE, COMMITTEE = "ensemble", "committee"
 SHOWN = ("sharpe", "total_return", "cagr", "volatility", "max_drawdown", "turnover")
 HEAD = ("account", "Sharpe of each seed", "Sharpe, IQM", "95 %", *SHOWN[1:])
 Walks = Mapping[str, WalkForward]  # by learning rule
@@ -90,34 +92,42 @@ def measured(walks: Walks, account: str, seed: int, bps: float) -> Row:
     """Return the numbers of one account and seed at one commission."""
     walk = walks.get(account) or next(iter(walks.values()))
     settings = at_cost(walk.settings_of(AGENT, seed), bps)
-    is_mix = account == ENSEMBLE
-    record = ensemble(walks, seed, settings) if is_mix else stitched(walk, AGENT, seed, settings)
+    record = played(walks, account, seed, settings)
     found = metrics_of(settings, walk.bars, record, {})["agent"]
     return {"account": account, "seed": seed, "bps": bps, **{key: found[key] for key in SHOWN}}
 
 
-def counted_ensemble(walks: Walks, seed: int, folder: Path) -> None:
-    """Enter the ensemble of one seed in the trial ledger, as a walk-forward enters its tests."""
+def played(walks: Walks, account: str, seed: int, settings: Settings) -> Recorder:
+    """Replay one account; the committee has no seed of its own."""
+    if account == COMMITTEE:
+        return together(tuple(walks.values()), settings)
+    if account == ENSEMBLE:
+        return ensemble(walks, seed, settings)
+    return stitched(walks[account], AGENT, seed, settings)
+
+
+def count(walks: Walks, account: str, seed: int, folder: Path) -> None:
+    """Enter an ensemble or the committee in the trial ledger, as a walk-forward enters its tests."""
     walk = next(iter(walks.values()))
     settings = walk.settings_of(AGENT, seed)
     with counted(settings, walk.bars, "test", ("test",), folder, seed=seed) as (_, trial):
-        record = ensemble(walks, seed, settings)
+        record = played(walks, account, seed, settings)
         score = score_of(record.arrays()["equity"], settings.train.score)
         folder.mkdir(parents=True, exist_ok=True)
-        seen(trial, record, score, folder / f"{SERIES}-{seed}.npy")
+        seen(trial, record, score, folder / f"{SERIES}-{account}-{seed}.npy")
 
 
 def run(walks: Walks, out: Path, series: Path) -> list[Row]:
     """Measure every rule and the ensemble, every seed and cost; write the tables; return the rows."""
     walk = next(iter(walks.values()))
+    accounts = [(account, seed) for account in (*walks, ENSEMBLE) for seed in walk.seeds]
+    accounts.append((COMMITTEE, walk.seeds[0]))
     rows = []
-    for seed in walk.seeds:
-        counted_ensemble(walks, seed, series)
-        rows += [
-            measured(walks, account, seed, bps)
-            for account in (*walks, ENSEMBLE)
-            for bps in walk.settings.walkforward.cost_bps
-        ]
+    for account, seed in accounts:
+        if account not in walks:
+            count(walks, account, seed, series)
+        bps = walk.settings.walkforward.cost_bps
+        rows += [measured(walks, account, seed, each) for each in bps]
     plain = [row for row in rows if np.isclose(row["bps"], walk.settings.costs.rate * 1e4)]
     out.mkdir(parents=True, exist_ok=True)
     write_table(out / "windows.csv", windows_table(walks))

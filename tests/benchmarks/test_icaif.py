@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 
 from engine.checkpoint import read
+from engine.observation import Observation
 from engine.run.executor import Inline
 from engine.run.walkforward import walk_forward
 from engine.run.walkforward_plan import AGENT
 from engine.run.walkforward_stitch import stitched
 from engine.settings import build
 from engine.trials import Ledger
-from tests.benchmarks.icaif import ENSEMBLE, as_markdown, chosen, ensemble, main, walk_of
+from tests.benchmarks.committee import Committee
+from tests.benchmarks.icaif import COMMITTEE, ENSEMBLE, as_markdown, chosen, ensemble, main, walk_of
+from tests.policies import Constant
 
 TREE: dict[str, Any] = {
     "data": {"symbols": ["AAPL", "IBM"], "end": "2002-12-31"},
@@ -65,14 +68,12 @@ def test_an_ensemble_of_one_rule_is_its_walk_forward(runs: list[Path]):
 
 
 @pytest.mark.very_slow
-def test_tables_name_what_was_chosen_and_the_ensemble_is_one_more_trial(
-    runs: list[Path], tmp_path: Path
-):
+def test_tables_name_what_was_chosen_and_the_mixes_are_trials_too(runs: list[Path], tmp_path: Path):
     with Ledger(runs[0].parent / "trials.sqlite") as ledger:
         before = len(list(ledger.trials()))
     shown = main([*map(str, runs), "--out", str(tmp_path)])
     with Ledger(runs[0].parent / "trials.sqlite") as ledger:
-        assert len(list(ledger.trials())) == len(rows(tmp_path / "trials.csv")) == before + 1
+        assert len(list(ledger.trials())) == len(rows(tmp_path / "trials.csv")) == before + 2
     walks = {run.name: walk_of(run) for run in runs}
     for row, window in zip(rows(tmp_path / "windows.csv"), walks["ppo"].windows, strict=True):
         found = {
@@ -81,14 +82,20 @@ def test_tables_name_what_was_chosen_and_the_ensemble_is_one_more_trial(
         }
         assert {rule: pytest.approx(float(row[rule])) for rule in walks} == found
         assert found[row["chosen"]] == max(found.values())
-    assert [row["account"] for row in rows(tmp_path / "seeds.csv")] == ["ppo", "a2c", ENSEMBLE]
-    assert len(rows(tmp_path / "costs.csv")) == 3 * 2
+    assert [row["account"] for row in rows(tmp_path / "seeds.csv")] == [
+        "ppo",
+        "a2c",
+        ENSEMBLE,
+        COMMITTEE,
+    ]
+    assert len(rows(tmp_path / "costs.csv")) == 4 * 2
     own = {row["kind"]: row for row in rows(runs[1] / "seeds.csv")}["agent"]
     assert float(rows(tmp_path / "seeds.csv")[1]["sharpe"]) == pytest.approx(float(own["sharpe"]))
     assert [line.split(" | ")[0] for line in shown.splitlines()[2:]] == [
         "| ppo",
         "| a2c",
         "| ensemble",
+        "| committee",
     ]
 
 
@@ -104,6 +111,17 @@ def test_the_table_shows_every_seed_and_the_interquartile_mean():
     line = as_markdown(made).splitlines()[-1]
     assert "0.00, 0.50, 0.60, 0.70, 9.00 | 0.600 |" in line
     assert line.endswith("10.0 % | 2.0 % | 10.0 % | -20.0 % | 1.50 |")
+
+
+def test_a_committee_wants_the_mean_and_keeps_every_memory_apart():
+    one, two = Constant(0.2), Constant(0.6)
+    committee = Committee((one, two))
+    fresh, market = np.ones((1, 3), bool), np.zeros((1, 3, 1), np.float32)
+    obs = Observation(market, market[..., :0], fresh)
+    wish, memory = committee.act(obs, np.array([[[0.0, 5.0]] * 3], np.float32))
+    assert wish.exposure == pytest.approx(np.full((1, 3), 0.4))
+    assert not wish.keep.any()
+    assert memory[0, 0].tolist() == [1.0, 6.0]  # each counts its own bars
 
 
 def rows(path: Path) -> list[dict[str, str]]:
