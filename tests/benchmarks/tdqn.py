@@ -67,9 +67,13 @@ def settings_of(place: Place, path: Path, seed: int) -> Settings:
 
 
 def digest(settings: Settings) -> str:
-    """Return a short name of everything that moves a result but for the seed and the instrument."""
-    tree = settings.model_dump(mode="json", include=set(PARTS) - {"data"})
-    del tree["train"]["seed"]
+    """Return a short name of everything that moves a result but for the seed and the instrument.
+
+    Defaults are left out, so that a setting that is added later changes nothing.
+    """
+    parts = set(PARTS) - {"data"}
+    tree = settings.model_dump(mode="json", include=parts, exclude_defaults=True)
+    tree["train"].pop("seed", None)
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:8]
 
 
