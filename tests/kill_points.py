@@ -10,14 +10,16 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from sqlalchemy import event
 
 from brokers.alpaca.records import TERMINAL
 from engine.journal import Journal
-from engine.run.paper import cycle, look
+from engine.run.paper import cycle, decide, look, rebuild
 
 POSTED = "POST accepted, answer unread"  # the exchange kills there
 POINTS = (
@@ -25,6 +27,11 @@ POINTS = (
     "after B6", "after a partial B7", "after the last B7", "after B8",
 )  # fmt: skip
 UNWRITTEN = "filled, before B7"  # one more: the venue has filled, the journal does not know
+
+PROVING, BEFORE, INSIDE, AFTER, REBUILT = CHANGES = (  # the points of a change of agents
+    "the new memory is being proven", "before the change", "inside the change", "after the change",
+    "the memory is rebuilt",
+)  # fmt: skip
 
 
 class Points:
@@ -54,17 +61,19 @@ class Points:
         self._after("preflight", "after B1")
         self._after("reconcile", "after B2")
         self._after("fetch_bars", "after B3")
+        self._after("_by_live_windows", PROVING, rebuild)
+        self._after("require_proven", REBUILT, decide)
         self._arm_commits()
 
-    def _after(self, step: str, point: str) -> None:
-        real: Callable[..., Any] = getattr(look, step)
+    def _after(self, step: str, point: str, module: ModuleType = look) -> None:
+        real: Callable[..., Any] = getattr(module, step)
 
         def stepped(*args: Any) -> Any:
             found = real(*args)
             self.reached(point)
             return found
 
-        setattr(look, step, stepped)
+        setattr(module, step, stepped)
 
     def _arm_commits(self) -> None:
         real = Journal.commit
@@ -72,10 +81,12 @@ class Points:
         def commit(journal: Journal) -> None:
             rows = [(row["kind"], json.loads(row["body"])) for row in journal._waiting]
             kinds = {kind for kind, _ in rows}
-            if "decision" in kinds:
-                event.listen(
-                    journal._engine, "commit", lambda _: self.reached("inside B4"), once=True
-                )
+            if "promoted" in kinds:
+                self.reached(BEFORE)
+            for kind, inside in (("decision", "inside B4"), ("promoted", INSIDE)):
+                if kind in kinds:
+                    reached = partial(lambda point, _: self.reached(point), inside)
+                    event.listen(journal._engine, "commit", reached, once=True)
             if "fill" in kinds:
                 self.reached(UNWRITTEN)
             real(journal)
@@ -88,7 +99,7 @@ class Points:
 def _passed(journal: Journal, rows: list[tuple[str, dict[str, Any]]]) -> list[str]:
     # Which boundaries lie behind us now that these rows are durable.
     kinds = {kind for kind, _ in rows}
-    simple = {"decision": "after B4", "intent": "after B5", "closed": "after B8"}
+    simple = {"decision": "after B4", "intent": "after B5", "closed": "after B8", "promoted": AFTER}
     passed = [point for kind, point in simple.items() if kind in kinds]
     news = [body["cid"] for kind, body in rows if kind == "order"]
     if not news:

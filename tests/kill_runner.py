@@ -40,6 +40,8 @@ class Job:
     bug: str | None = None
     read_timeout_s: float | None = None
     paper: dict[str, Any] = field(default_factory=dict)
+    registry: str | None = None  # where the champion comes from
+    agents: list[str] = field(default_factory=list)
 
     @property
     def state_dir(self) -> Path:
@@ -98,8 +100,11 @@ def run(job: Job) -> None:
     hosts = {"trading_url": job.url, "data_url": job.url}
     checkpoint = Path(job.checkpoint)
     settings = settings_for(job.state_dir, checkpoint, tuple(job.symbols), **hosts, **job.paper)
+    if job.registry:
+        found = settings.registry.model_copy(update={"dir": job.registry})
+        settings = settings.model_copy(update={"registry": found})
     room = furnish(settings, Keys(*job.keys), clock)
-    room._policy = _policy(checkpoint)
+    room._policy = None if job.registry else _policy(checkpoint)
     if job.read_timeout_s:
         limits = Timeouts(1.0, job.read_timeout_s, 2 * job.read_timeout_s)
         room.gateway = Gateway(settings.paper, Keys(*job.keys), clock, limits)
@@ -210,7 +215,8 @@ def main() -> None:
     gc.disable()  # children are short-lived; a collection would only copy the pages they share
     for line in sys.stdin:
         job = Job(**json.loads(line))
-        _policy(Path(job.checkpoint))
+        for folder in job.agents or [job.checkpoint]:
+            _policy(Path(folder))
         child = os.fork()
         if not child:
             _child(job)

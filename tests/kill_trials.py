@@ -25,10 +25,11 @@ from brokers.exchange.server import serve
 from engine import clock as time
 from engine.bars import Bars
 from engine.run.paper.room import CALENDAR, JOURNAL, LOCK
-from engine.settings_paper import ExchangeSettings
+from engine.settings_paper import CHAMPION, ExchangeSettings
 from tests.kill_points import POSTED
 from tests.kill_runner import ASKED, OUTPUT, RESULTS, STRANGERS, End, Job, Runner
 from tests.paper_account import sample_bars
+from tests.registries import Change, changes_of
 from tests.shared_clock import SharedClock
 
 LIVES = 8  # a trial that is not done by then never will be
@@ -50,6 +51,8 @@ class Scenario:
     read_timeout_s: float | None = None
     back: datetime | None = None  # nobody starts a dead runner before
     paper: dict[str, Any] = field(default_factory=dict)
+    agents: tuple[Path, ...] = ()  # of a registry; its champion trades, the first one at first
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,12 @@ def run_trial(
         read_timeout_s=scenario.read_timeout_s,
         paper=scenario.paper,
     )
+    if scenario.agents:
+        job.checkpoint, job.agents = CHAMPION, [str(path) for path in scenario.agents]
+        job.registry = str(folder / "registry")
+        faults.changes = changes_of(
+            scenario.agents, scenario.changes, Path(job.registry), clock.now
+        )
     with serve(exchange, faults) as server:
         job.url = server.url
         ends, died_at = _live(
@@ -213,11 +222,13 @@ class Watched(Faults):
         super().__init__(list(rules))
         self.exchange, self.account = exchange, account
         self.sent: list[Sent] = []
+        self.changes: Callable[[], None] = lambda: None
         self.kill_after = 0  # how many more orders are accepted before the sender is killed
 
     def run_hooks(self, phase: Any, seen: Seen) -> None:
         """Look, and kill; see `Faults`."""
         super().run_hooks(phase, seen)
+        self.changes()
         if seen.method != "POST" or seen.path != "/v2/orders":
             return
         if phase == "before":

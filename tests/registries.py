@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import onnx
 from engine.checkpoint import POLICY, RECORD, WEIGHTS, digest_of, sha256_of
 from engine.registry import Lineage, Registry
 
+Change = tuple[datetime, int | None]  # when, and which of the agents; None = rolled back
 LINEAGE = Lineage(data="d" * 64, settings="5" * 64, scores={"validation": 0.5}, trials=3, seeds=2)
 
 
@@ -48,6 +51,25 @@ def registry_of(path: Path, checkpoint: Path, seeds: tuple[int, ...] = (1, 2)) -
     for seed in seeds:
         registry.add(sibling(checkpoint, path.parent / f"sibling-{seed}", seed), LINEAGE)
     return registry
+
+
+def changes_of(
+    agents: Sequence[Path], changes: Sequence[Change], path: Path, now: Callable[[], datetime]
+) -> Callable[[], None]:
+    """Fill a registry; return what makes the changes that are due, as another process would."""
+    registry, waiting = Registry(path), list(changes)
+    names = [registry.add(agent, LINEAGE) for agent in agents]
+    registry.promote(names[0], "the first", "person")
+
+    def change() -> None:
+        while waiting and now() >= waiting[0][0]:
+            which = waiting.pop(0)[1]
+            if which is None:
+                registry.rollback("as planned")
+            else:
+                registry.promote(names[which], "as planned", "rules")
+
+    return change
 
 
 def ids(registry: Registry) -> list[str]:
