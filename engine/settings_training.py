@@ -67,6 +67,13 @@ class TrainSettings(BaseModel, frozen=True, extra="forbid"):
     workers: int | None = Field(
         None, ge=1, description="seeds trained at once, one process each; empty = one a core"
     )
+    executor: Literal["local", "ray"] = Field(
+        "local",
+        description="where seeds and windows are trained: processes of this machine, or Ray (extra `ray`)",
+    )
+    ray_address: str = Field(
+        "", description="ray: address of a cluster, or auto; empty = this machine alone"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "cpu", description="where networks learn; auto = cuda if there is one (not bit for bit)"
     )

@@ -169,6 +169,21 @@ class Ledger:
         """Return what every check found, oldest first."""
         return [Checked(**entry.body) for entry in self._journal.entries("checked")]
 
+    def take_in(self, part: Path) -> None:
+        """Add all trials of another ledger behind these; what they wrote is seen from here."""
+        numbers: dict[int, int] = {}
+        with Journal(part) as journal:
+            for entry in journal.entries():
+                body = dict(entry.body)
+                for name in ("folder", "series"):
+                    if body.get(name):
+                        body[name] = _seen_from(self.path, part.parent / body[name])
+                if entry.kind == "opened":
+                    numbers[entry.number] = self._journal.add("opened", "", body)
+                else:
+                    body["trial"] = numbers[body["trial"]]
+                    self._journal.add(entry.kind, "", body)
+
     def verify(self) -> Proof:
         """Recompute the hash chain. Raises: DataError naming the first entry that does not fit."""
         return self._journal.verify()

@@ -22,7 +22,16 @@ from engine.settings import Settings
 from engine.trials import Ledger, OpenTrial, Plan, Purpose
 
 SERIES = "returns"  # where a run keeps the returns of the scores that were seen
-_NO_CHOICE = ("name", "runs_dir", "trials_path", "paper", "exchange", "retrain", "registry")
+_NO_CHOICE = (
+    "name",
+    "runs_dir",
+    "trials_path",
+    "paper",
+    "exchange",
+    "placebo",
+    "retrain",
+    "registry",
+)
 
 
 @contextmanager
@@ -34,13 +43,16 @@ def counted(
     folder: Path,
     checkpoint: Path | None = None,
     seed: int | None = None,
+    ledger: Path | None = None,
 ) -> Iterator[tuple[Ledger, OpenTrial]]:
     """Open a trial before the work and close it however the work ends.
 
     `parts` are the segments touched: train, validation, test. `folder` is where the run writes. The
     seed is the checkpoint's or the training's; `seed` is that of a test of several checkpoints.
+    `ledger` takes the place of the one that the settings name.
     """
     agent = read(checkpoint) if checkpoint else None
+    path = ledger or settings.ledger
     plan = Plan(
         purpose=purpose,
         data=bars.digest(),
@@ -49,11 +61,11 @@ def counted(
         segments={part: _span(bars, settings, part) for part in parts},
         seed=agent.seed if agent else settings.train.seed if "train" in parts else seed,
         costs=settings.costs.model_dump(mode="json"),
-        folder=os.path.relpath(folder, settings.ledger.parent),
+        folder=os.path.relpath(folder, path.parent),
         checkpoint=agent.sha256[POLICY] if agent else None,
     )
-    with Ledger(settings.ledger) as ledger, ledger.trial(plan) as trial:
-        yield ledger, trial
+    with Ledger(path) as opened, opened.trial(plan) as trial:
+        yield opened, trial
 
 
 def seen(
@@ -77,7 +89,8 @@ def proven(
 def settings_hash(settings: Settings) -> str:
     """Return the sha256 of everything in the settings that can move a result, but for the seed."""
     tree = settings.model_dump(mode="json", exclude=set(_NO_CHOICE))
-    del tree["train"]["seed"]
+    for key in ("seed", "executor", "ray_address"):
+        del tree["train"][key]
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 

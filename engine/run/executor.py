@@ -22,6 +22,10 @@ from engine.errors import TradingError
 from engine.report.folder import RunFolder
 from engine.run.training import TRAINING, train_run
 from engine.settings import Settings, build
+from engine.settings_training import TrainSettings
+
+# What the settings of a job say of it: a job is done where it is, so its files are the same anywhere.
+HERE = {"executor": "local", "ray_address": ""}
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Inline:
     def run(self, jobs: Sequence[Job], tick: Callable[[], None], resume: bool = False) -> bool:
         """See `Executor`."""
         for job in jobs:
-            _train(job, resume, lambda done, text: tick())
+            train_job(job, resume, lambda done, text: tick())
             if was_stopped(job):
                 return True
         return False
@@ -143,6 +147,15 @@ def local(workers: int | None) -> Executor:
     return Inline() if count == 1 else Processes(count)
 
 
+def chosen(train: TrainSettings, here: Executor) -> Executor:
+    """Return the executor that the settings name; `here` is the one on this machine."""
+    if train.executor == "local":
+        return here
+    from engine.run.executor_ray import Ray
+
+    return Ray(train.ray_address, train.workers)
+
+
 Task = tuple[dict[str, Any], str]
 
 
@@ -166,14 +179,22 @@ def _work(pipe: "Connection[None, Task | None]", resume: bool, parent: int) -> N
         while (task := pipe.recv()) is not None:
             tree, folder = task
             job = Job(build(tree, folder), Path(folder))
-            _train(job, resume, show)
+            train_job(job, resume, show)
             if was_stopped(job):
                 return
             pipe.send(None)
 
 
-def _train(job: Job, resume: bool, show: Callable[[int, str], None]) -> None:
-    # One writer a folder: the child of a run that was killed may still be at its last update.
+def train_job(
+    job: Job,
+    resume: bool,
+    show: Callable[[int, str], None] = lambda done, text: None,
+    ledger: Path | None = None,
+) -> None:
+    """Do one job in this process; `ledger` takes the place of the one that its settings name.
+
+    One writer a folder: the child of a run that was killed may still be at its last update.
+    """
     job.folder.mkdir(parents=True, exist_ok=True)
     summary = job.folder / TRAINING / "summary.json"
     with (job.folder / ".lock").open("w") as lock, suppress(KeyboardInterrupt):
@@ -181,7 +202,7 @@ def _train(job: Job, resume: bool, show: Callable[[int, str], None]) -> None:
         summary.unlink(missing_ok=True)
         try:
             known = resume and (job.folder / "settings.json").is_file()
-            train_run(job.settings, job.folder, known, show)
+            train_run(job.settings, job.folder, known, show, ledger)
         except TradingError as error:
             RunFolder(job.folder / TRAINING).write(summary={"error": str(error)})
 

@@ -18,7 +18,7 @@ from engine.errors import UsageError
 from engine.measures import NotComputable
 from engine.report.folder import RunFolder
 from engine.run.console import Progress, progress, say
-from engine.run.executor import Job, Processes
+from engine.run.executor import HERE, Job, Processes, chosen
 from engine.run.outputs import versions
 from engine.run.training import TRAINING, require_same
 from engine.settings import Settings
@@ -89,12 +89,15 @@ def _work(settings: Settings, folders: dict[int, Path], resume: bool) -> bool:
     jobs = [Job(seeded(settings, seed), place) for seed, place in folders.items()]
     say(f"{len(folders)} seeds, {limit} at once")
     with progress("training", settings.train.updates * len(folders)) as show:
-        return Processes(limit).run(jobs, lambda: _show(folders, show), resume)
+        return chosen(settings.train, Processes(limit)).run(
+            jobs, lambda: _show(folders, show), resume
+        )
 
 
 def seeded(settings: Settings, seed: int) -> Settings:
-    """Return the same settings with another seed."""
-    return settings.model_copy(update={"train": settings.train.model_copy(update={"seed": seed})})
+    """Return the same settings with another seed, for a job."""
+    train = settings.train.model_copy(update={"seed": seed, **HERE})
+    return settings.model_copy(update={"train": train})
 
 
 def _show(folders: dict[int, Path], show: Progress) -> None:

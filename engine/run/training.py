@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 TRAINING = "training"  # the part of a run folder that a training writes
 # What a resumed training may change: how long, how closely watched, on how many cores.
-FREE = {"updates", "patience", "workers", "tensorboard", "watch_training"}
+WHERE = {"workers", "executor", "ray_address"}
+FREE = {"updates", "patience", "tensorboard", "watch_training", *WHERE}
 PARTS = ("data", "split", "observation", "agent", "limits", "sizing", "costs", "venue", "train")
 
 
@@ -41,11 +42,12 @@ def train_run(
     folder: Path,
     resume: bool = False,
     show: Callable[[int, str], None] | None = None,
+    ledger: Path | None = None,
 ) -> dict[str, Any]:
     """Train one agent; return its checkpoint, score and steps, as training/summary.json has them.
 
     Rows are drawn from the training dates only; the checkpoint is chosen on the validation dates.
-    `show` takes the place of the progress on stderr.
+    `show` takes the place of the progress on stderr, `ledger` of the one that the settings name.
     """
     from agents.checkpoint import describe
     from agents.train import train
@@ -66,7 +68,10 @@ def train_run(
     )
     line = _Line(settings.train.updates)
     with (
-        counted(settings, bars, "validate", ("train", "validation"), folder) as (_, trial),
+        counted(settings, bars, "validate", ("train", "validation"), folder, ledger=ledger) as (
+            _,
+            trial,
+        ),
         nullcontext(show) if show else progress("training", settings.train.updates) as told,
     ):
         done = train(

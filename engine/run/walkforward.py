@@ -14,16 +14,17 @@ from engine.errors import DataError
 from engine.report.folder import RunFolder, write_table
 from engine.run.backtest import baseline_trader
 from engine.run.build import bars_of
-from engine.run.console import Progress, TimeLeft, progress, say
+from engine.run.console import progress, say
 from engine.run.executor import Executor, is_done, outcome
+from engine.run.job_progress import JobProgress, total_of
 from engine.run.outputs import describe_data, versions
-from engine.run.training import PARTS, TRAINING, require_same
+from engine.run.training import PARTS, WHERE, require_same
 from engine.run.walkforward_plan import Part, WalkForward, plan, window_table
 from engine.run.walkforward_stitch import Rivals, write_record
 from engine.run.walkforward_summary import sum_up
 from engine.settings import Settings
 
-FREE = ("workers", "tensorboard")  # what a resumed walk-forward may change
+FREE = (*WHERE, "tensorboard")  # what a resumed walk-forward may change
 
 
 def walk_forward(
@@ -36,7 +37,7 @@ def walk_forward(
     bars = bars_of(settings)
     if resume:
         require_same(settings, folder, (*PARTS, "backtest", "walkforward"), FREE)
-        _require_bars(bars, folder)
+        require_bars(bars, folder)
     walk = plan(settings, bars, folder)
     for name in settings.backtest.baselines:
         baseline_trader(settings, name, bars, 0.0)  # a name that is unknown fails before the work
@@ -68,12 +69,13 @@ def _begin(walk: WalkForward) -> None:
     )
 
 
-def _require_bars(bars: Bars, folder: Path) -> None:
+def require_bars(bars: Bars, folder: Path) -> None:
+    """Refuse to go on with other bars than a run folder was begun with."""
     path = folder / "data.json"
     known = json.loads(path.read_text(encoding="utf-8"))["digest"] if path.is_file() else None
     if known != bars.digest():
         raise DataError(
-            f"{path}: expected the bars this walk-forward was begun with (digest {known}), found "
+            f"{path}: expected the bars this run was begun with (digest {known}), found "
             f"others ({bars.digest()}); bring the data back as it was, or start a new run"
         )
 
@@ -86,31 +88,9 @@ def _train(walk: WalkForward, parts: Sequence[Part], executor: Executor, resume:
     )
     if not parts:
         return False
-    updates = walk.settings.train.updates
-    with progress("training", updates * len(parts)) as show:
-        shown = _Shown(parts, updates, show)
-        return executor.run([part.job for part in parts], shown.tick, resume)
-
-
-class _Shown:
-    # Updates done by all trainings; those that have ended count whole, and are not read again.
-    def __init__(self, parts: Sequence[Part], updates: int, show: Progress) -> None:
-        self.open, self.count, self.updates, self.show = list(parts), len(parts), updates, show
-        self.left = TimeLeft()
-
-    def tick(self) -> None:
-        """Show how far the trainings are."""
-        from agents.monitor import METRICS, read_rows
-
-        begun = [part for part in self.open if (part.job.folder / TRAINING / METRICS).is_file()]
-        self.open = [part for part in self.open if part not in begun or not outcome(part.job)]
-        ended = self.count - len(self.open)
-        running = [
-            len(read_rows(p.job.folder / TRAINING / METRICS)) for p in begun if p in self.open
-        ]
-        done, total = ended * self.updates + sum(running), self.count * self.updates
-        words = (f"updates, {ended} of {self.count} trainings", self.left.of(done, total))
-        self.show(done, ", ".join(word for word in words if word))
+    jobs = [part.job for part in parts]
+    with progress("training", total_of(jobs)) as show:
+        return executor.run(jobs, JobProgress(jobs, show).tick, resume)
 
 
 def _failure(part: Part) -> str:

@@ -7,7 +7,7 @@ from engine.errors import UsageError
 from engine.report.walk_page import write_walk_page
 from engine.run.build import find_settings, run_folder
 from engine.run.console import say
-from engine.run.executor import local
+from engine.run.executor import chosen, local
 from engine.run.walkforward import walk_forward
 from engine.run.walkforward_report import print_walk
 
@@ -21,7 +21,7 @@ def run_walkforward(
     settings = find_settings(config or str(Path(str(resume)) / "settings.json"), overrides)
     with run_folder(settings, resume) as folder:
         say(f"run folder {folder}")
-        executor = local(settings.train.workers)
+        executor = chosen(settings.train, local(settings.train.workers))
         summary = walk_forward(settings, folder, executor, resume is not None)
     found = {"run": str(folder), **summary}
     if summary.get("interrupted"):

@@ -17,7 +17,7 @@ import numpy as np
 from engine.bars import Bars
 from engine.errors import DataError, SettingsError
 from engine.features import FeatureSet
-from engine.run.executor import Job
+from engine.run.executor import HERE, Job
 from engine.run.training import TRAINING
 from engine.settings import Settings, SplitSettings, build
 from engine.settings_agent import window_of
@@ -99,7 +99,7 @@ class WalkForward:
     def _made(self, split: dict[str, Any], kind: str, seed: int) -> Settings:
         tree = self.settings.model_dump(mode="json")
         tree["split"] = split
-        tree["train"]["seed"] = seed
+        tree["train"] |= {"seed": seed, **HERE}
         if kind == TWIN:
             # The memory is one row, run from zero on every bar: nothing is carried.
             tree["agent"]["memory"] = "window(1)"
