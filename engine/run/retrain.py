@@ -22,8 +22,9 @@ from engine.run.counting import settings_hash
 from engine.run.executor import Executor, Job, is_done, outcome
 from engine.run.outputs import describe_data, versions
 from engine.run.promoting import account_at_rest
-from engine.run.retrain_judge import PICKED, judge
+from engine.run.retrain_judge import judge
 from engine.run.retrain_plan import RESULT, Retraining, best_of, fixed, plan
+from engine.run.retrain_report import PICKED
 from engine.run.training import PARTS, TRAINING, require_same
 from engine.settings import Settings
 

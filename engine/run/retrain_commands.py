@@ -1,6 +1,8 @@
 """`barwise retrain`: refresh the data, retrain within a budget, say what came of it."""
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ def run_retrain(
     settings = find_settings(config or str(Path(str(resume)) / "settings.json"), overrides)
     registry = Path(settings.registry.dir)
     registry.mkdir(parents=True, exist_ok=True)
-    with held(registry / LOCK), run_folder(settings, resume) as folder:
+    with _alone(registry), run_folder(settings, resume) as folder:
         keep_to_budget(settings)
         if resume is None:
             refresh(settings)
@@ -44,6 +46,16 @@ def run_retrain(
     if not as_json:
         print_retraining(found, folder)
     return found
+
+
+@contextmanager
+def _alone(registry: Path) -> Iterator[None]:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(registry / LOCK))
+        except UsageError as error:
+            raise UsageError(f"another retraining of {registry} is at work: {error}") from error
+        yield
 
 
 def keep_to_budget(settings: Settings) -> None:

@@ -27,14 +27,12 @@ from engine.run.outputs import metrics_of
 from engine.run.record import Recorder
 from engine.run.replay import replay
 from engine.run.retrain_plan import JUDGED, Retraining
+from engine.run.retrain_report import CHAMPION, PICKED, SHOWN
 from engine.run.validation import score_of
 from engine.settings import Settings, build
 from engine.significance import Moments, deflated_sharpe
 from engine.trader import Trader
 from engine.trials import Ledger
-
-CHAMPION, PICKED = "champion", "challenger"
-SHOWN = ("total_return", "sharpe", "max_drawdown", "gross_exposure", "turnover", "total_costs")
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 from engine.metrics import BY_KEY
 from engine.report.formats import plain_name, shown
 from engine.report.terminal import COLUMNS, terminal
-from engine.run.retrain_judge import CHAMPION, PICKED, SHOWN
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+CHAMPION, PICKED = "champion", "challenger"  # as accounts are named
+SHOWN = ("total_return", "sharpe", "max_drawdown", "gross_exposure", "turnover", "total_costs")
 
 
 def print_retraining(

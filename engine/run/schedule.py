@@ -7,7 +7,7 @@ missed, doubled or late costs nothing but a look.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -53,18 +53,20 @@ class Schedule:
         health: Path | None = None,
         still_halted: Callable[[], bool] = lambda: True,
         secrets: Iterable[str] = (),
+        beside: Mapping[str, tuple[BaseTrigger, Callable[[], object]]] | None = None,
     ) -> None:
         """Make a schedule that stands still until it is turned.
 
         `health` names the file to keep. After a halted look nothing but heartbeats run; each asks
         `still_halted`, and looks again once a person has resumed. `secrets` are blotted out of
-        everything that is told, whatever an error's text holds.
+        everything that is told, whatever an error's text holds. `beside` holds jobs by name that are
+        no looks: whatever becomes of one is told, and changes nothing else.
         """
         self.clock = clock
         self.stopping = False
         self._settings, self._job, self._notify = settings, job, notify
         self._health, self._still_halted = health, still_halted
-        self._secrets = tuple(secrets)
+        self._secrets, self._beside = tuple(secrets), dict(beside or {})
         self._last = CycleResult("waiting", None, "has not looked yet")
         self._state = "starting"
         self._told: str | None = None  # the trouble a person knows of
@@ -113,11 +115,15 @@ class Schedule:
         every = timedelta(minutes=self._settings.heartbeat)
         beat = IntervalTrigger(seconds=int(every.total_seconds()), start_date=now + every)
         self._add(HEARTBEAT, beat, self._beat)
+        for name, (other, call) in self._beside.items():
+            self._add(name, other, call, misfire_grace_time=None)  # late is better than not at all
         self._look_at(now, why)
 
-    def _add(self, name: str, trigger: BaseTrigger, call: Callable[[], object]) -> None:
+    def _add(
+        self, name: str, trigger: BaseTrigger, call: Callable[[], object], **options: Any
+    ) -> None:
         first = trigger.get_next_fire_time(None, self.clock.now())
-        self._scheduler.add_job(call, trigger, id=name, next_run_time=first)
+        self._scheduler.add_job(call, trigger, id=name, next_run_time=first, **options)
 
     def _look_at(self, at: datetime, why: str) -> None:
         # A name of its own each: APScheduler removes a one-shot after its run, by name. Never too
@@ -153,6 +159,9 @@ class Schedule:
                 self._settle(event.retval)
         elif event.job_id == HEARTBEAT:  # no look: it can neither halt the account nor resume it
             self._tell(f"the heartbeat failed: {getattr(event, 'exception', None)!r}")
+        elif event.job_id in self._beside:
+            trouble = f"{event.job_id} failed: {getattr(event, 'exception', None)!r}"
+            self._notify.send(hide(trouble, self._secrets))
         elif event.code == EVENT_JOB_ERROR:
             self._settle(self._result_of(event.job_id, event.exception))
         else:
@@ -214,7 +223,8 @@ class Schedule:
         # The job at work still stands at its own time. A halted account is not looked at until a
         # heartbeat finds it resumed.
         now, times = self.clock.now(), self.next_times()
-        looks = [at for name, at in times.items() if name != HEARTBEAT and at > now]
+        others = {HEARTBEAT, *self._beside}
+        looks = [at for name, at in times.items() if name not in others and at > now]
         told = str(session) if session else None
         coming = None if state == "halted" else min(looks, default=None)
         health = Health(now, state, told, self._last.message, coming)

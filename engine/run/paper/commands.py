@@ -66,6 +66,7 @@ def run_once(settings: Settings, session: date | None, as_json: bool) -> Result:
 
 def run_forever(settings: Settings) -> Result:
     """Look at the account at the right times of every session, until a signal comes."""
+    from engine.run.retrain_beside import beside, retrainer_of
     from engine.run.schedule import Schedule
     from engine.run.schedule_loop import run
 
@@ -73,16 +74,23 @@ def run_forever(settings: Settings) -> Result:
     secrets = _secrets(keys)
     with held(room.folder / RUNNER), log_to(room.folder, room.clock, secrets):
         say(f"PAPER account in {room.folder}; Ctrl-C finishes the look at work and stops")
+        tell = notifier(os.environ)
+        retrainer = retrainer_of(settings, room.folder, room.clock, tell, os.environ)
+        weekly = settings.retrain.schedule
         schedule = Schedule(
             settings.paper.schedule,
             lambda: run_cycle(room),
             room.clock,
-            notifier(os.environ),
+            tell,
             health=room.folder / HEALTH,
             still_halted=lambda: _is_halted(room),
             secrets=secrets,
+            beside=beside(retrainer, weekly, room.clock) if weekly.weekly else None,
         )
-        run(schedule)
+        try:
+            run(schedule)
+        finally:
+            retrainer.stop()
     return {"stopped": True}
 
 
