@@ -13,7 +13,8 @@ from engine.settings import load
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 UNITS = sorted(path.name for kind in ("service", "timer") for path in CONFIGS.glob(f"*.{kind}"))
-SERVICES = ("barwise-paper.service", "barwise-paper-once.service")
+SERVICES = ("barwise-paper.service", "barwise-paper-once.service", "barwise-retrain.service")
+BUDGET = {"Nice", "CPUQuota", "CPUWeight", "IOSchedulingClass", "MemoryMax", "OOMScoreAdjust"}
 
 
 def unit(name):
@@ -79,12 +80,13 @@ def test_services_are_given_time_to_stop_and_keep_secrets_out_of_the_unit(name):
     assert not re.search("APCA|NOTIFY", " ".join(service["Environment"]))
 
 
-def test_both_services_are_fenced_in_the_same_way():
-    scheduler, once = (unit(name)["Service"] for name in SERVICES)
+def test_all_services_are_fenced_in_the_same_way():
+    scheduler, once, retraining = (unit(name)["Service"] for name in SERVICES)
     differ = {"Type", "ExecStart", "Restart", "RestartSec", "RestartPreventExitStatus"}
-    assert {k: v for k, v in scheduler.items() if k not in differ} == {
-        k: v for k, v in once.items() if k not in differ | {"TimeoutStartSec"}
-    }
+    for other, own in ((once, {"TimeoutStartSec"}), (retraining, {"TimeoutStartSec", *BUDGET})):
+        assert {k: v for k, v in scheduler.items() if k not in differ} == {
+            k: v for k, v in other.items() if k not in differ | own
+        }
     assert scheduler["ProtectSystem"] == ["strict"]
     assert scheduler["NoNewPrivileges"] == ["true"]
 
@@ -96,6 +98,17 @@ def test_the_timer_starts_one_look_in_the_exchanges_own_zone_and_catches_up():
     assert all(text.endswith(" America/New_York") for text in timer["OnCalendar"])
     times = [text.split()[1] for text in timer["OnCalendar"]]
     assert {"16:20", "09:00", "09:45"} <= set(times)  # close + 20, open - 30, open + 15
+
+
+def test_a_retraining_has_a_budget_of_its_own_and_the_hour_of_the_settings():
+    schedule = load(None).retrain.schedule
+    service, timer = (unit(f"barwise-retrain.{kind}") for kind in ("service", "timer"))
+    assert set(service["Service"]) >= BUDGET
+    assert int(service["Service"]["TimeoutStartSec"][0]) == schedule.hours * 3600
+    assert int(service["Service"]["Nice"][0]) == load(None).retrain.nice
+    told = f"{schedule.day.capitalize()} {schedule.at} America/New_York"
+    assert timer["Timer"]["OnCalendar"] == [told]
+    assert timer["Timer"]["Persistent"] == ["true"]
 
 
 def test_the_container_runs_as_nobody_in_particular_and_holds_no_secret():

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from engine.bars import Bars
 from engine.checkpoint import RECORD, digest_of, read
 from engine.clock import FakeClock
 from engine.errors import CheckpointError, DataError, UsageError
 from engine.promotion import Rule, Verdict
 from engine.registry import Registry
+from engine.run import check_commands, retrain_judge, training
 from engine.run import retrain as stages
-from engine.run import retrain_judge
-from engine.run.build import bars_of
 from engine.run.executor import Inline, Job
 from engine.run.paper.lock import held
 from engine.run.registry_commands import promote, rollback
@@ -28,6 +29,7 @@ from engine.run.retrain_commands import run_retrain
 from engine.run.retrain_plan import RESULT, best_of, plan
 from engine.run.retrain_report import lines, print_retraining
 from engine.settings import Settings, build
+from engine.sources import DataSettings, load
 from engine.trials import Ledger
 from tests.registries import LINEAGE
 
@@ -87,10 +89,22 @@ def go(folder: Path, resume: bool = False, settings: Settings | None = None, exe
     return retrain(settings or made(), folder, executor or Inline(), FakeClock(NOW), resume)
 
 
+@cache
+def read_once(data: str) -> Bars:
+    """Bars by their settings: reading a file takes longer than all that is done with them here."""
+    return load(DataSettings.model_validate_json(data))
+
+
+def quick(patch: pytest.MonkeyPatch) -> None:
+    for module in (stages, training, check_commands):
+        patch.setattr(module, "bars_of", lambda asked: read_once(asked.data.model_dump_json()))
+
+
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test has a registry, a ledger and an account of its own."""
     monkeypatch.chdir(tmp_path)
+    quick(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +113,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     world = tmp_path_factory.mktemp("world")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(world)
+        quick(patch)
         go(world / "run")
     return world / "run"
 
@@ -138,7 +153,7 @@ def without_date(source: Path, folder: Path) -> Path:
 
 
 def test_dates_are_cut_back_from_the_newest_session_without_a_gap(tmp_path: Path) -> None:
-    bars = bars_of(made())
+    bars = read_once(made().data.model_dump_json())
     work = plan(made(), bars, tmp_path)
     newest = len(bars.sessions) - 1
     assert (work.held_back.first, work.held_back.last) == (newest - 44, newest)
@@ -149,7 +164,7 @@ def test_dates_are_cut_back_from_the_newest_session_without_a_gap(tmp_path: Path
 
 
 def test_refit_is_the_same_training_moved_to_the_newest_session(tmp_path: Path) -> None:
-    bars = bars_of(made())
+    bars = read_once(made().data.model_dump_json())
     work = plan(made(), bars, tmp_path)
     moved = work.refit(0).settings.split
     newest = bars.sessions[-1].item()

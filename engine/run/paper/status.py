@@ -46,6 +46,8 @@ def status(settings: Settings, as_json: bool) -> Result:
 
 
 def _told(settings: Settings, state: State, folder: Path, now: datetime) -> Result:
+    from engine.run.retrain_beside import last_retraining
+
     opened = state.opened or {}
     symbols = opened.get("symbols", [])
     health = read_health(folder / "health.json") if (folder / "health.json").exists() else None
@@ -71,6 +73,7 @@ def _told(settings: Settings, state: State, folder: Path, now: datetime) -> Resu
         "venue_equity": state.decision.get("venue_equity"),
         "limits_used": _limits(settings, state),
         "drift": said(state.decision.get("drift")),
+        "retraining": last_retraining(folder),
         "runner": f"{health.state} at {health.at.isoformat()}" if health else "never ran",
     }
 
