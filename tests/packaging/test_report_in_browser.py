@@ -2,8 +2,12 @@
 
 import pytest
 
+from engine.report.compare import compared
+from engine.report.compare_page import write_compare
+from engine.report.compare_read import read_entry
 from engine.report.page import write_page
-from tests import made_up_run
+from engine.report.walk_page import write_walk_page
+from tests import made_up_run, made_up_walk
 from tests.packaging import browser
 
 pytestmark = pytest.mark.skipif(browser.find() is None, reason="no Chromium is installed")
@@ -43,6 +47,41 @@ def test_page_draws_every_chart_without_complaint_request_or_sideways_scroll(
     assert tab.value(OVERHANG) <= 0
     ground = tab.value("getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(14, 17, 22)") == dark
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    """The page of a walk-forward, and one that compares it with two of its seeds."""
+    walk = made_up_walk.write(tmp_path_factory.mktemp("walk") / "run")
+    runs = [walk, *(walk / "stitched" / f"seed-{seed}" for seed in (0, 3))]
+    for place in runs[1:]:
+        for name in ("settings", "data"):
+            (place / f"{name}.json").write_bytes((walk / f"{name}.json").read_bytes())
+        (place / "summary.json").write_text("{}")
+    comparison = compared([read_entry(run) for run in runs])
+    return write_walk_page(walk), write_compare(comparison, walk / "compare.html")
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, True), (390, False)])
+def test_pages_of_several_runs_draw_every_chart_and_fit(tab, others, width, dark):
+    for page, charts in zip(others, (3, 2), strict=True):
+        tab.open(page.as_uri(), width=width, dark=dark)
+        painted = tab.value(PAINTED)
+        assert len(painted) == charts
+        assert min(painted) > 1000, painted
+        assert tab.value(OVERHANG) <= 0
+    assert tab.complaints() == []
+    assert set(tab.requests()) == {page.as_uri() for page in others}
+
+
+def test_one_entry_of_the_legend_hides_all_seeds(tab, others):
+    tab.open(others[0].as_uri())
+    names = tab.value("[...document.querySelectorAll('#curves button')].map(b => b.textContent)")
+    assert names[-1] == "Agent, every seed"
+    assert not any(name.startswith("Seed ") for name in names)
+    tab.value("document.querySelector('#curves button:last-child').click()")
+    assert tab.value("document.querySelector('#curves button:last-child').ariaPressed") == "false"
+    assert tab.complaints() == []
 
 
 def test_controls_answer_to_the_keyboard_alone(tab, report):
