@@ -62,38 +62,36 @@ def lines(told: Told) -> Iterator[str]:
 
 
 def _cards(told: Told) -> list[dict[str, str]]:
-    agreed, gap, tracking = told["agreement"], told["gap"], told["tracking"]
-    counts = told["counts"]
+    agreed, gap, tracking, counts = (
+        told[key] for key in ("agreement", "gap", "tracking", "counts")
+    )
+    fair = _share(agreed["explained"]["actions"]) if agreed else ""
     return [
         _card(
             "Decisions agree",
             _share(agreed["plain"]["actions"]) if agreed else None,
-            told,
-            "agreement",
+            told["why"].get("agreement") or f"{fair} given the same missing fills",
         ),
-        _card("Fill gap, mean", _bps(gap["all"]["mean"]) if gap else None, told, "gap"),
+        _card(
+            "Fill gap, mean",
+            _bps(gap["all"]["mean"]) if gap else None,
+            told["why"].get("gap") or "above zero: dearer than modelled",
+        ),
         _card(
             "Tracking error, a year",
             percent(tracking["error"], 2) if tracking else None,
-            told,
-            "tracking",
+            told["why"].get("tracking") or "of equity against the backtest's",
         ),
-        {
-            "name": "Sent twice, differences",
-            "value": f"{counts['sent twice']}, {counts['reconciliation differences']}",
-            "rival": f"{counts['orders sent']:,} orders sent",
-        },
+        _card(
+            "Orders sent twice",
+            f"{counts['sent twice']:,}",
+            f"{counts['orders sent']:,} sent; {counts['reconciliation differences']:,} differences",
+        ),
     ]
 
 
-def _card(name: str, value: str | None, told: Told, key: str) -> dict[str, str]:
-    why = {
-        "agreement": "wishes of all sessions and symbols",
-        "gap": "dearer than the model is above zero",
-        "tracking": "equity against the backtest's",
-    }
-    rival = why[key] if value is not None else told["why"][key]
-    return {"name": name, "value": value or NOT_AVAILABLE, "rival": rival}
+def _card(name: str, value: str | None, text: str) -> dict[str, str]:
+    return {"name": name, "value": value or NOT_AVAILABLE, "rival": text}
 
 
 def _rows(told: Told) -> list[Row]:

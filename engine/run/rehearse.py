@@ -38,7 +38,7 @@ from engine.run.where import Where
 from engine.settings import Settings
 from engine.settings_paper import CHAMPION, ExchangeSettings
 
-NOTICES = "notices.log"
+NOTICES, REGISTRY = "notices.log", "registry"
 PARTS = {  # of the time, by the file that the runner stands in
     "exchange and HTTP": ("brokers/alpaca/",),
     "journal": ("engine/journal.py",),
@@ -156,7 +156,7 @@ def room_settings(play: Play, folder: Path, url: str) -> Settings:
     data = play.settings.data.model_copy(update={"symbols": play.bars.symbols})
     update: dict[str, Any] = {"data": data}
     if play.promotions:
-        registry = Registry(folder / "registry")
+        registry = Registry(folder / REGISTRY)
         registry.promote(_added(registry, play.checkpoint), "the first", "person")
         update["registry"] = play.settings.registry.model_copy(update={"dir": str(registry.path)})
         here["checkpoint"] = CHAMPION

@@ -21,7 +21,7 @@ from engine.run.chaos import Chaos
 from engine.run.console import echo, progress
 from engine.run.paper.result import CycleResult
 from engine.run.paper.room import require_champion
-from engine.run.rehearse import FaultsOf, Play, Rehearsed, exchange_settings, rehearse
+from engine.run.rehearse import REGISTRY, FaultsOf, Play, Rehearsed, exchange_settings, rehearse
 from engine.run.rehearse_agents import promotions_of
 from engine.run.rehearse_compare import Agreement, compare
 from engine.settings import Settings
@@ -57,8 +57,11 @@ def run_rehearse(
     named = settings.model_copy(update={"name": f"{settings.name}-rehearsal"})
     with run_folder(named) as folder:
         told = rehearse_into(folder, play, faults_of, chaos is not None)
+        told["page"] = _page(folder, play)
     if not as_json:
-        for line in lines(told):
+        *most, last = lines(told)
+        page = [f"  page: {told['page']}"] if told["page"] else []
+        for line in (*most, *page, last):
             echo(line)
     return told
 
@@ -183,6 +186,21 @@ def lines(told: Result) -> Iterator[str]:
     if told["unexplained"] and told["last_trouble"] and not told["halted"]:
         yield f"! the last trouble was: {told['last_trouble']}"
     yield "the rehearsal agrees with the backtest" if told["agrees"] else "THEY DO NOT AGREE"
+
+
+def _page(folder: Path, play: Play) -> str | None:
+    # The page that a paper account has; none where it was over before its second session.
+    from engine.run.paper.compare import life_of, write_comparison
+
+    agent = {"checkpoint": str(play.checkpoint), "state_dir": str(folder)}
+    paper = play.settings.paper.model_copy(update=agent)
+    registry = play.settings.registry.model_copy(update={"dir": str(folder / REGISTRY)})
+    update = {"paper": paper, "registry": registry, "name": f"{play.settings.name}-rehearsal"}
+    try:
+        write_comparison(folder, play.settings.model_copy(update=update), life_of(folder))
+    except UsageError:
+        return None
+    return str(folder / "report.html")
 
 
 def _largest(row: Result) -> str:

@@ -10,7 +10,9 @@ from engine.checkpoint import read
 from engine.cli import run
 from engine.registry import Registry
 from engine.run.paper import decide, pickup
+from engine.run.paper.against import told
 from engine.run.paper.arrays import unpack
+from engine.run.paper.compare import life_of
 from engine.run.paper.look import Look
 from engine.run.paper.state import State
 from engine.run.rehearse import Play, Promotion, rehearse
@@ -220,3 +222,14 @@ def test_promotions_that_cannot_be_rehearsed_are_refused(tmp_path, agents, capsy
         run(["rehearse", "demo", "--checkpoint", str(agents[0]), *chosen, "--promote", given]) == 2
     )
     assert said in capsys.readouterr().err
+
+
+def test_journal_alone_tells_that_every_agent_decided_as_its_backtest_does(lived, agents):
+    account = lived.trial.folder / "account"
+    registry = lived.play.settings.registry.model_copy(update={"dir": str(account / "registry")})
+    found, _ = told(life_of(account), lived.play.settings.model_copy(update={"registry": registry}))
+    assert found["agreement"]["plain"]["actions"] == [4 * SESSIONS, 4 * SESSIONS]
+    assert found["tracking"]["error"] == pytest.approx(0.0, abs=1e-12)
+    ids = [read(agents[n]).digest[:12] for n in (0, 1, 2, 1)]
+    assert [agent["id"] for agent in found["agents"]] == ids
+    assert [agent["how"] for agent in found["agents"]] == ["first", *["promoted"] * 3]

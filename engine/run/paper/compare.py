@@ -96,7 +96,8 @@ def _of_account(settings: Settings, life: Lived) -> Settings:
 
 
 def _summary(settings: Settings, life: Lived, found: Result) -> Result:
-    costs, venue = settings.costs, settings.venue
+    costs, venue, last = settings.costs, settings.venue, found["drift"]["last"]
+    drifted = last["warnings"] if last else []
     return {
         "name": settings.name,
         "title": settings.name,
@@ -105,7 +106,7 @@ def _summary(settings: Settings, life: Lived, found: Result) -> Result:
         "seed": None,
         "costs": f"{costs_text(costs)}, modelled: booked in our own books",
         "fill": f"at the paper venue; the backtest: {FILL_RULES[venue.fill]}, {venue.account} account",
-        "warnings": [],
+        "warnings": [f"Drift on {found['to']}: {text}. It stops nothing." for text in drifted],
         "checks": [],
         "paper": found,
     }
