@@ -60,3 +60,30 @@ def memory(
     from engine.run.memory_commands import run_memory
 
     finish(run_memory(subject, config, limit, tuple(overrides or ()), json), json)
+
+
+@check_app.command()
+def placebo(
+    config: Annotated[
+        str | None, typer.Argument(help="Settings file, or a name in configs/; not with --resume.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=2, help="Agents on each market, from train.seed on; 20.")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Some of the markets: Q1,Q3. All: Q1-Q6.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with a run folder, even a killed one.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Trainings at once; short for train.workers.")
+    ] = None,
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Train on markets without an edge, where none may be found, and on one whose edge is known."""
+    from engine.run.placebo_commands import run_placebo
+
+    chosen = (*(overrides or ()), *([f"train.workers={workers}"] if workers else ()))
+    finish(run_placebo(config, chosen, seeds, only, resume, json), json)

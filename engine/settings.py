@@ -20,6 +20,7 @@ from engine.orders import Sizing
 from engine.policy import ActionSpace
 from engine.settings_agent import MemoryRule, NetworkSettings, window_of
 from engine.settings_paper import ExchangeSettings, PaperSettings
+from engine.settings_placebo import PlaceboSettings
 from engine.settings_retrain import RegistrySettings, RetrainSettings
 from engine.settings_reward import RewardSettings
 from engine.settings_training import TrainSettings
@@ -146,6 +147,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     backtest: BacktestSettings = BacktestSettings()
     train: TrainSettings = TrainSettings()
     walkforward: WalkForwardSettings = WalkForwardSettings()
+    placebo: PlaceboSettings = PlaceboSettings()
     retrain: RetrainSettings = RetrainSettings()
     registry: RegistrySettings = RegistrySettings()
     paper: PaperSettings = PaperSettings()

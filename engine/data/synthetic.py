@@ -76,15 +76,15 @@ def bootstrap(base: Bars, t: int, mean_block: float, rng: np.random.Generator) -
     last one with probability 1 - 1/mean_block, else is any day; the end wraps to the beginning.
     Source: Politis & Romano, The Stationary Bootstrap, JASA 89 (1994).
     """
-    ratios, volume = _days(base)
+    _, ratios, volume = whole_days(base)
     picked = stationary_rows(len(volume), t, mean_block, rng)
     overnight, high, low, close = np.moveaxis(ratios[picked], -1, 0)
-    return _build(overnight, high, low, close, volume[picked])
+    return prices(overnight, high, low, close, volume[picked])
 
 
 def moves(base: Bars) -> np.ndarray:
     """Return close / close before, adjusted, of the days a bootstrap would draw from, (D, N)."""
-    ratios, _ = _days(base)
+    _, ratios, _ = whole_days(base)
     return np.asarray(ratios[..., 0] * ratios[..., 3])
 
 
@@ -116,7 +116,7 @@ def gbm(
     high = np.maximum(1.0, close) * beyond[0]
     low = np.minimum(1.0, close) / beyond[1]
     volume = np.round(1e6 * np.exp(0.3 * rng.standard_normal((t, n))))
-    return _build(overnight, high, low, close, volume)
+    return prices(overnight, high, low, close, volume)
 
 
 def echo(t: int, n: int, k: int, mu: float, sigma: float, rng: np.random.Generator) -> np.ndarray:
@@ -134,12 +134,15 @@ def echo(t: int, n: int, k: int, mu: float, sigma: float, rng: np.random.Generat
         raise DataError(f"sigma {sigma} and mu {mu} make a price fall below zero; use smaller ones")
     volume = 1e6 * (1.0 + 0.5 * coins[k:])
     one = np.ones((t, n))
-    return _build(one, np.maximum(one, close), np.minimum(one, close), close, volume)
+    return prices(one, np.maximum(one, close), np.minimum(one, close), close, volume)
 
 
-def _days(base: Bars) -> tuple[np.ndarray, np.ndarray]:
-    # Ratios (D, N, 4) and volumes (D, N) of the sessions in which every symbol traded, as on the
-    # day before. Adjusted prices: an event moves only the step from the previous close to the open.
+def whole_days(base: Bars) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the days in which every symbol traded, as on the day before, as ratios.
+
+    Shapes: rows (D,) of the bars; ratios (D, N, 4): open / previous close, high, low and close /
+    open; split-adjusted volumes (D, N). An event moves only the step from the previous close.
+    """
     whole = np.asarray(base.traded.all(axis=1))
     rows = np.where(whole[1:] & whole[:-1])[0] + 1
     if len(rows) < 2:
@@ -160,13 +163,16 @@ def _days(base: Bars) -> tuple[np.ndarray, np.ndarray]:
         axis=-1,
     )
     shares = np.cumprod(base.split, axis=0)[rows]
-    return ratios, day[:, :, VOLUME] * (shares[-1] / shares)
+    return rows, ratios, day[:, :, VOLUME] * (shares[-1] / shares)
 
 
-def _build(
+def prices(
     overnight: np.ndarray, high: np.ndarray, low: np.ndarray, close: np.ndarray, volume: np.ndarray
 ) -> np.ndarray:
-    # Ratios to the previous close (overnight) and to the open (the rest) -> prices, all (t, n).
+    """Build bars (t, n, 5) from ratios to the previous close (overnight) and to the open (the rest).
+
+    Shapes: all (t, n). Raises: DataError where a price leaves the range of numbers.
+    """
     closes = START_PRICE * np.cumprod(overnight * close, axis=0)
     before = np.concatenate([np.full((1, closes.shape[1]), START_PRICE), closes[:-1]])
     opens = before * overnight

@@ -1,0 +1,73 @@
+"""`barwise check placebo`: from words to a run folder with a verdict."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from engine.errors import UsageError
+from engine.report.folder import RunFolder, write_json
+from engine.run.build import bars_of, find_settings, run_folder
+from engine.run.checks import enter
+from engine.run.console import echo, say
+from engine.run.executor import chosen, local
+from engine.run.outputs import describe_data, versions
+from engine.run.placebo import run_check, table_of, verdict
+from engine.run.placebo_plan import CONTROL, NO_EDGE, Placebo, chosen_markets
+from engine.run.walkforward import require_bars
+from engine.settings import Settings
+
+SEEDS = 20
+ASKED = "asked.json"  # seeds and markets, for whoever goes on
+
+
+def run_placebo(
+    config: str | None,
+    overrides: tuple[str, ...],
+    seeds: int | None,
+    only: str | None,
+    resume: Path | None,
+    as_json: bool,
+) -> dict[str, Any]:
+    """Run or resume a placebo check; print its table and verdict, enter both in the ledger."""
+    if config is None and resume is None:
+        raise UsageError("check placebo: expected a settings file, or --resume RUN; see configs/")
+    settings = find_settings(config or str(Path(str(resume)) / "settings.json"), overrides)
+    with run_folder(settings, resume) as folder:
+        say(f"run folder {folder}")
+        plan = _plan(settings, folder, seeds, only, resume is not None)
+        rows = run_check(
+            plan, chosen(settings.train, local(settings.train.workers)), resume is not None
+        )
+    if rows is None:
+        say(f"stopped; go on with `barwise check placebo --resume {folder}`")
+        return {"run": str(folder), "interrupted": True, "exit_code": 1}
+    holds, text = verdict(rows, settings, plan.seeds)
+    summary = {"holds": holds, "verdict": text, "rows": [asdict(row) for row in rows]}
+    RunFolder(folder).write(summary={"check": "placebo", "seeds": plan.seeds, **summary})
+    if not holds or set(plan.only) >= {*NO_EDGE, CONTROL}:
+        enter(settings, plan.bars, "placebo", holds, text)
+    if not as_json:
+        for line in (*table_of(rows), text):
+            echo(line)
+    return {"check": "placebo", "run": str(folder), **summary, "exit_code": 0 if holds else 1}
+
+
+def _plan(
+    settings: Settings, folder: Path, seeds: int | None, only: str | None, resume: bool
+) -> Placebo:
+    bars = bars_of(settings)
+    asked: dict[str, Any] = {"seeds": SEEDS, "only": None}
+    if resume:
+        require_bars(bars, folder)
+        if (folder / ASKED).is_file():
+            asked = json.loads((folder / ASKED).read_text(encoding="utf-8"))
+    else:
+        RunFolder(folder).write(
+            settings=settings.model_dump(mode="json"),
+            versions=versions(),
+            data=describe_data(bars),
+        )
+    asked = {"seeds": seeds or asked["seeds"], "only": only or asked["only"]}
+    write_json(folder / ASKED, asked)
+    return Placebo(settings, bars, folder, asked["seeds"], chosen_markets(asked["only"]))
