@@ -1,9 +1,10 @@
 """A retraining of two tiny challengers: what judges it, what a kill leaves, who is promoted and who not."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from io import StringIO
 from pathlib import Path
@@ -15,17 +16,18 @@ from rich.console import Console
 
 from engine.bars import Bars
 from engine.checkpoint import RECORD, digest_of, read
-from engine.clock import FakeClock
+from engine.cli import run
+from engine.clock import FakeClock, last_closed, now
 from engine.errors import CheckpointError, DataError, UsageError
 from engine.promotion import Rule, Verdict
 from engine.registry import Registry
-from engine.run import check_commands, retrain_judge, training
+from engine.run import check_commands, data_commands, retrain_judge, training
 from engine.run import retrain as stages
 from engine.run.executor import Inline, Job
 from engine.run.paper.lock import held
 from engine.run.registry_commands import promote, rollback
 from engine.run.retrain import retrain
-from engine.run.retrain_commands import run_retrain
+from engine.run.retrain_commands import keep_to_budget, refresh, run_retrain
 from engine.run.retrain_plan import RESULT, best_of, plan
 from engine.run.retrain_report import lines, print_retraining
 from engine.settings import Settings, build
@@ -104,6 +106,7 @@ def quick(patch: pytest.MonkeyPatch) -> None:
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test has a registry, a ledger and an account of its own."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # a command sets it for good
     quick(monkeypatch)
 
 
@@ -476,3 +479,53 @@ def test_returns_of_every_account_are_kept_beside_the_verdict(whole: Path) -> No
     kept = sorted(path.name for path in (whole / "judged" / "returns").iterdir())
     assert kept == ["seed-0.npy", "seed-1.npy"]
     assert np.load(whole / "judged" / "returns" / "seed-0.npy").shape == (44,)
+
+
+def test_commands_leave_with_the_code_that_they_mean(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["registry", "list"]) == 0
+    assert run(["registry", "verify"]) == 0
+    told = capsys.readouterr().out
+    assert "no champion yet" in told
+    assert "0 events of registry" in told
+    for wrong in (["rollback"], ["promote", "nobody"], ["retrain"], ["registry", "show"]):
+        assert run(wrong) == 2
+    assert "expected a champion to go back to, found no champion at all" in capsys.readouterr().err
+    assert not Path("registry").exists() or not any(Path("registry").glob("history*"))
+
+
+@pytest.mark.parametrize("error", [None, "SPY: the vendor sent a low above the high"])
+def test_downloaded_bars_are_brought_up_to_the_newest_closed_session_or_nothing_is_trained(
+    monkeypatch: pytest.MonkeyPatch, error: str | None
+) -> None:
+    asked: list[Any] = []
+
+    def fetch(symbols: list[str], first: date, last: date, *rest: Any) -> dict[str, Any]:
+        asked.extend((symbols, first, last))
+        return {"symbols": [{"symbol": "SPY", "error": error}]}
+
+    monkeypatch.setattr(data_commands, "fetch_data", fetch)
+    data = {"source": "alpaca", "symbols": ["SPY"], "start": "2024-01-02", "cache": "cache"}
+    settings = build(TREE | {"data": data}, "")
+    if error is None:
+        refresh(settings)
+        closed = last_closed(now(), "XNYS").item()
+        assert asked == [["SPY"], date(2024, 1, 2), closed]
+        ended = settings.data.model_copy(update={"end": date(2024, 6, 28)})
+        refresh(settings.model_copy(update={"data": ended}))
+        assert asked[-1] == date(2024, 6, 28)
+    else:
+        with pytest.raises(DataError, match="no new bars of SPY; nothing was trained or changed"):
+            refresh(settings)
+
+
+def test_retraining_steps_back_behind_other_processes_and_never_forward(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr("os.setpriority", lambda which, who, nice: taken.append(nice))
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    for already, expected in ((0, 10), (15, 15)):
+        monkeypatch.setattr("os.getpriority", lambda which, who, found=already: found)
+        keep_to_budget(made(nice=10, threads=2))
+        assert taken[-1] == expected
+    assert os.environ["OMP_NUM_THREADS"] == "2"
