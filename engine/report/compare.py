@@ -168,14 +168,17 @@ def _fact(entry: Entry, where: tuple[str, ...] | None) -> str:
             return UNKNOWN
         place = place[key]
     if isinstance(place, Mapping):
-        return ", ".join(f"{key} {value}" for key, value in place.items())
+        told = FACTS.values()  # what has a fact of its own is not said twice
+        return ", ".join(f"{k} {v}" for k, v in place.items() if (*where, k) not in told)
     return " ".join(map(str, place)) if isinstance(place, list) else str(place)[:16]
 
 
 def _apart_only(values: tuple[str, ...]) -> tuple[str, ...]:
     # Of long lists only the items that are not in all of them.
     known = [set(value.split(", ")) for value in values if value != UNKNOWN]
-    common = set.intersection(*known) if known else set()
+    if len(known) < 2:
+        return values
+    common = set.intersection(*known)
     told = []
     for value in values:
         own = [item for item in value.split(", ") if item not in common]

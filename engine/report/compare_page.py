@@ -41,14 +41,18 @@ def render(comparison: Comparison) -> str:
 
 def compare_cautions(comparison: Comparison) -> list[Caution]:
     """Return what keeps the runs from being compared, then what each run warns of."""
-    found = []
+    found, unknown = list[Caution](), dict[str, list[str]]()
     for name, values in comparison.differences:
-        if name not in HARMLESS:
-            pairs = zip(comparison.entries, values, strict=True)
+        pairs = list(zip(comparison.entries, values, strict=True))
+        if len(set(values) - {UNKNOWN}) > 1 and name not in HARMLESS:
             told = "; ".join(f"{entry.name}: {value}" for entry, value in pairs)
-            known = UNKNOWN not in values
-            word = "Not comparable as they stand" if known else "Perhaps not comparable"
-            found.append(Caution(f"{word}, different {name}. {told}.", grave=known))
+            text = f"Not comparable as they stand, different {name}. {told}."
+            found.append(Caution(text, grave=True))
+        for entry in (entry for entry, value in pairs if value == UNKNOWN):
+            unknown.setdefault(entry.name, []).append(name)
+    for name, facts in unknown.items():
+        text = f"Perhaps not comparable: of {name}, {', '.join(facts)} are not known."
+        found.append(Caution(text))
     for pair in comparison.pairs:
         if pair["same"]:
             text = f"{pair['run']} and {pair['against']} are identical on these sessions."

@@ -16,10 +16,13 @@ from rich.console import Console
 from engine.across_seeds import interquartile_mean
 from engine.bars import Bars
 from engine.errors import CheckpointError, DataError, SettingsError
+from engine.measures import returns_of, sharpe
 from engine.report.folder import RunFolder
 from engine.report.walk_page import PAGE, write_walk_page
 from engine.run.backtest import new_venue, through_backtrader
 from engine.run.build import bars_of
+from engine.run.compare_commands import run_compare
+from engine.run.compare_training import training_entry
 from engine.run.evaluation import deployed
 from engine.run.executor import Inline, Job, outcome
 from engine.run.walkforward import walk_forward
@@ -243,6 +246,59 @@ def test_window_returns_multiply_to_the_return_of_the_record(whole: Path) -> Non
     growth = np.prod([1.0 + float(row["test_return"]) for row in rows])
     assert [row["window"] for row in rows] == ["1", "2"]
     assert growth - 1.0 == pytest.approx(total)
+
+
+def test_summary_tells_every_window_as_the_tables_do(whole: Path) -> None:
+    summary = json.loads((whole / "summary.json").read_text())
+    trainings = {(r["kind"], r["window"]): r for r in table(whole / "trainings.csv")}
+    equity = RunFolder(whole / "stitched/seed-0").part("equity")
+    rows = summary["by_window"]
+    for row, dates in zip(rows, table(whole / "windows.csv"), strict=True):
+        assert str(row["window"]) == dates["window"]
+        assert row["test_end"] == dates["test_end"]
+        assert row["short"] == bool(int(dates["short"]))
+        for kind in (AGENT, TWIN):
+            known = trainings[kind, dates["window"]]
+            assert row[kind]["returned"]["mean"] == float(known["test_return"])
+            assert row[kind]["validation"]["mean"] == float(known["validation_score"])
+    held = equity["buy_and_hold"]
+    growth = np.prod([1.0 + row["baselines"]["buy_and_hold"] for row in rows])
+    assert growth == pytest.approx(held[-1] / held[0])
+    mean = np.mean([row[AGENT]["returned"]["mean"] for row in rows])
+    assert summary["window_returns"][AGENT]["mean"] == pytest.approx(
+        mean
+    )  # of two, none is dropped
+    assert summary["median_seed"] == {AGENT: 0, TWIN: 0}
+
+
+def test_baselines_that_cannot_be_compared_say_why(whole: Path) -> None:
+    found = {
+        row["account"]: row for row in json.loads((whole / "summary.json").read_text())["rivals"]
+    }
+    assert list(found) == ["flat", "buy_and_hold", "random"]
+    assert found["flat"]["why"] == "the returns do not vary"
+    assert "at least 2 runs" in found["buy_and_hold"]["why"]
+    assert all(row["verdict"] is None for row in found.values())
+
+
+def test_trainings_are_compared_on_the_dates_they_were_chosen_on(
+    whole: Path, bars: Bars, walk: WalkForward, tmp_path: Path
+) -> None:
+    part = walk.part(walk.windows[0], AGENT, 0)
+    entry = training_entry(part.job.folder.parent)  # one seed, as a run of several lies there
+    span = walk.windows[0].validation
+    assert (entry.sessions == bars.sessions[span.first : span.last + 1]).all()
+    returns = returns_of(entry.equity)
+    score = (outcome(part.job) or {})["validation_score"]
+    if returns.std():
+        assert sharpe(returns, 252) == pytest.approx(score)
+    folders = [part.job.folder, walk.part(walk.windows[0], TWIN, 0).job.folder]
+    told = run_compare(folders, tmp_path / "compare.html", as_json=True)
+    assert [run["kind"] for run in told["runs"]] == ["validation", "validation"]
+    assert "was chosen on these very sessions" in (tmp_path / "compare.html").read_text()
+    (tmp_path / "training").mkdir()
+    with pytest.raises(DataError, match="has not ended"):
+        training_entry(tmp_path)
 
 
 def test_costs_are_swept_over_the_same_checkpoints_for_agent_twin_and_baselines(
