@@ -1,7 +1,9 @@
 """The look-ahead check finds every planted leak and raises no false alarm.
 
-K1-K5, K7, K8 leak through features or scaler, K6 through the venue, K13 through the network, K14
-through the strategy; K12 is a memory that is not reset. All are planted here and nowhere else.
+K1-K5, K7, K8 leak through features or scaler, K6 and K10 through the venue, K13 through the network,
+K14 through the strategy; K12 is a memory that is not reset, K9 a list of today's members, which no
+change of bars can show and every page warns of. K11, a label that reaches into the next segment, is
+refused where windows are planned: tests/unit/test_windows.py.
 """
 
 from collections.abc import Callable
@@ -12,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.bars import CLOSE, Bars
+from engine.bars import CLOSE, Bars, MarketRow
 from engine.errors import CheckError
 from engine.features import FeatureSet
 from engine.observation import Observation, Scaler
 from engine.policy import ActionSpace, Wish
+from engine.report.cautions import cautions
 from engine.run.lookahead import LookaheadResult, Pipeline, check_lookahead, standard
 from engine.run.lookahead_strategy import (
     SEGMENTS,
@@ -28,8 +31,9 @@ from engine.run.lookahead_strategy import (
 )
 from engine.run.pipelines import fit_on
 from engine.trader import Trader, TraderSpec
-from engine.venue import SimVenue, VenueSettings
+from engine.venue import Outcome, SimVenue, VenueSettings
 from tests.leaks import CLEAN, LEAKS, scaled_on_train
+from tests.made_up_run import small
 from tests.markets import made_up
 from tests.policies import Follower
 
@@ -122,6 +126,35 @@ def test_k6_fill_at_the_close_just_observed_is_found_unless_declared(bars):
     declared = replace(pipeline.spec, venue=VenueSettings(fill="same_close"))
     again = replace(pipeline, venue=FillsAtTheCloseJustSeen, spec=declared)
     assert check(bars, again, dates=60).clean
+
+
+class FillsAtTheOpenOfItsOwnBar(SimVenue):
+    """K10: a daily bar is decided on, and its own open, hours before its close, is dealt at."""
+
+    def __init__(self, books: int) -> None:
+        super().__init__(1e5, (books, 3))
+        self.seen: np.ndarray | None = None
+
+    def advance(self, row: MarketRow) -> Outcome:
+        """See `SimVenue`, with the open of the bar before."""
+        stale = row.open if self.seen is None else self.seen
+        self.seen = row.open
+        return super().advance(replace(row, open=np.where(np.isnan(stale), row.open, stale)))
+
+
+def test_k10_daily_bar_dealt_at_its_own_open_is_found(bars):
+    features = FeatureSet(("log_return", "rsi(14)"))
+    pipeline = standard(spec_for(features, 2), Follower(), None, 0, 1e5, 3)
+    found = check(bars, replace(pipeline, venue=FillsAtTheOpenOfItsOwnBar), dates=20)
+    assert {leak.output for leak in found.leaks} == {"fill"}
+
+
+def test_k9_list_of_symbols_without_dates_is_warned_of(tmp_path):
+    data = {"symbols": ["AAPL", "IBM"], "source": "csv: prices"}
+    told = [item.text for item in cautions(small(tmp_path / "real", data=data).read())]
+    assert sum("survivorship" in text for text in told) == 1
+    made = small(tmp_path / "made", data=data | {"source": "synthetic gbm"})
+    assert not any("survivorship" in item.text for item in cautions(made.read()))
 
 
 def test_k12_memory_carried_from_one_segment_into_another_is_found(bars):
