@@ -5,6 +5,7 @@ RUN/windows.csv                             one row a window, its three segments
 RUN/windows/01/agent/seed-0/                a run folder for each training
 RUN/stitched/seed-0/  RUN/twin/seed-0/      the tested segments in one record, as a backtest writes it
 RUN/trainings.csv seeds.csv costs.csv summary.json
+RUN/evidence.json report.html               what it proves after all trials, and the page
 """
 
 from collections.abc import Iterator

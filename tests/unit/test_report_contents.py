@@ -61,6 +61,30 @@ def test_warning_of_the_run_is_shown_once_and_first(tmp_path):
     assert sum(caution.text == "GOOG was delisted" for caution in found) == 1
 
 
+def test_list_of_symbols_without_dates_is_called_survivorship_unless_it_is_made_up(tmp_path):
+    data = {"symbols": ["A", "B"], "source": "sample"}
+    assert "(survivorship)" in texts(small(tmp_path / "real", data=data).read())
+    made_up = data | {"source": "synthetic"}
+    assert "(survivorship)" not in texts(small(tmp_path / "made", data=made_up).read())
+
+
+def test_one_symbol_that_made_the_profit_is_named(tmp_path):
+    # 8.9 dollars in all: A was bought for 90 and is worth 98, B made the other 0.9.
+    trades = {
+        "session": [DAYS[1], DAYS[1], DAYS[2]],
+        "symbol": ["A", "B", "B"],
+        "qty": [9.0, 1.0, -1.0],
+        "price": [10.0, 10.0, 10.9],
+        "fee": [0.0, 0.0, 0.0],
+        "slippage": [0.0, 0.0, 0.0],
+    }
+    flat = np.zeros(4)
+    held = {"A": np.array([0, 0.9, 0.9, 98.0 / 108.9]), "B": flat, "C": flat, "D": flat}
+    exposure = {"session": DAYS, "gross": held["A"], "net": held["A"], **held}
+    run = small(tmp_path, trades=trades, exposure=exposure).read()
+    assert "One lucky symbol: A made 90% of the profit; all others 0.90 dollars." in texts(run)
+
+
 # Sections --------------------------------------------------------------------------------------
 
 
