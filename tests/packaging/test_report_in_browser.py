@@ -1,5 +1,7 @@
 """Open the report in headless Chromium: charts drawn, no complaint, no request to outside."""
 
+import json
+
 import pytest
 
 from engine.report.compare import compared
@@ -82,6 +84,22 @@ def test_one_entry_of_the_legend_hides_all_seeds(tab, others):
     tab.value("document.querySelector('#curves button:last-child').click()")
     assert tab.value("document.querySelector('#curves button:last-child').ariaPressed") == "false"
     assert tab.complaints() == []
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, True), (390, False)])
+def test_page_of_a_paper_account_draws_its_gaps_and_does_not_scroll_sideways(
+    tab, tmp_path, width, dark
+):
+    folder = made_up_run.write(tmp_path / "paper", count=120)
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps(summary | {"paper": TOLD}))
+    tab.open(write_page(folder).as_uri(), width=width, dark=dark)
+    assert tab.complaints() == []
+    assert tab.value(OVERHANG) <= 0
+    heights = (
+        "[...document.querySelectorAll('.gaps rect')].map(x => x.getBoundingClientRect().height)"
+    )
+    assert tab.value(heights) == pytest.approx([27.25, 109.0, 54.5], abs=1.0)  # of 109 pixels
 
 
 def test_controls_answer_to_the_keyboard_alone(tab, report):

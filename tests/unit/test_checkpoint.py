@@ -22,6 +22,7 @@ from engine.checkpoint import (
     sha256_of,
 )
 from engine.costs import Costs
+from engine.drift import Distribution
 from engine.errors import CheckpointError
 from engine.limits import Limits
 from engine.observation import Layout, Scaler
@@ -185,6 +186,22 @@ def test_edited_feature_list_is_refused(folder: Path) -> None:
 def test_scaler_of_another_width_is_refused(folder: Path) -> None:
     edit(folder, lambda tree: tree.update(scaler=Scaler.none(3).as_dict()))
     with pytest.raises(CheckpointError, match="expected a scaler for 2 features, found 3"):
+        read(folder)
+
+
+def test_distribution_of_the_training_comes_back_and_an_older_record_has_none(folder: Path) -> None:
+    rows = np.random.default_rng(0).standard_normal((80, 1, 3))
+    ready = np.ones((80, 1), dtype=bool)
+    known = Distribution.of(rows[..., :2], ready, 20)
+    assert known is not None
+    edit(folder, lambda tree: tree.update(distribution=known.model_dump(mode="json")))
+    assert read(folder).distribution == known
+    edit(folder, lambda tree: tree.pop("distribution"))
+    assert read(folder).distribution is None
+    wider = Distribution.of(rows, ready, 20)
+    assert wider is not None
+    edit(folder, lambda tree: tree.update(distribution=wider.model_dump(mode="json")))
+    with pytest.raises(CheckpointError, match="the distribution of 2 features, found that of 3"):
         read(folder)
 
 

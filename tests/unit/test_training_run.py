@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.checkpoint import read
 from engine.errors import CheckpointError
 from engine.run.training import _Line, require_same, seed_folders, train_run, training_warnings
 from engine.run.validation import score_of
@@ -115,6 +116,11 @@ def test_a_training_on_random_walks_goes_on_to_real_prices(tmp_path: Path) -> No
         ("real", 2, 2),
     ]
     assert [s["learning_rate"] for s in summary["stages"]] == [None, 5e-4]
+    known = read(Path(summary["checkpoint"])).distribution
+    assert known is not None  # of the real rows of the training dates, whatever it was trained on
+    assert known.window == 63
+    assert max(known.high) < 5.0 + 1e-6
+    assert sum(known.counts[0]) > 4 * 1_500
 
 
 def test_seed_folders_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
