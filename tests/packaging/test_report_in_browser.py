@@ -10,6 +10,7 @@ from engine.report.compare_read import read_entry
 from engine.report.page import write_page
 from engine.report.walk_page import write_walk_page
 from tests import made_up_run, made_up_walk
+from tests.made_up_paper import TOLD
 from tests.packaging import browser
 
 pytestmark = pytest.mark.skipif(browser.find() is None, reason="no Chromium is installed")
