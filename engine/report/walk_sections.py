@@ -165,29 +165,29 @@ def _dots(account: str, found: Mapping[str, Any]) -> list[float | None]:
 
 def window_heads(walk: Walk) -> list[str]:
     """Return the heads of the table of windows."""
-    heads = ["Window", "Trained", "Validated", "Tested", "Validation score", "Return"]
     twin = ["Twin"] if TWIN in walk.curves else []
-    return [*heads, "95 % interval", *twin, name_of(walk.benchmark)]
+    heads = ["Window", "Tested", "Return", "95 % interval", *twin, name_of(walk.benchmark)]
+    return [*heads, "Validation score", "Trained", "Validated"]
 
 
 def window_rows(walk: Walk) -> list[list[str]]:
-    """Return every window: its dates, what validation chose, what the test earned."""
+    """Return every window: what the test earned, what validation chose, and its dates."""
     rows = []
     for row in walk.summary["by_window"]:
-        dates = [f"{row[f'{part}_start']} to {row[f'{part}_end']}" for part in _PARTS]
+        tested, *before = (f"{row[f'{part}_start']} to {row[f'{part}_end']}" for part in _PARTS)
         agent, twin = row[AGENT], row.get(TWIN)
-        cells = [shown(agent["validation"]["mean"], "ratio"), *_returned(agent)]
-        cells += [_returned(twin)[0]] if twin else []
+        cells = [*_returned(agent), *([_returned(twin)[0]] if twin else [])]
         cells.append(shown(row.get("baselines", {}).get(walk.benchmark), "percent"))
+        cells.append(shown(agent["validation"]["mean"], "ratio"))
         mark = f"{row['window']} (short)" if row["short"] else str(row["window"])
-        rows.append([mark, *dates, *cells])
+        rows.append([mark, tested, *cells, *before])
     found = walk.summary["window_returns"]
     own = [shown(found[AGENT]["mean"], "percent"), span_of(found[AGENT]["interval"], "percent")]
     own += [shown(found[TWIN]["mean"], "percent")] if TWIN in found else []
-    return [*rows, ["IQM", "", "", "", "", *own, ""]]
+    return [*rows, ["IQM", "", *own, "", "", "", ""]]
 
 
-_PARTS = ("train", "validation", "test")
+_PARTS = ("test", "train", "validation")
 
 
 def _returned(found: Mapping[str, Any]) -> list[str]:

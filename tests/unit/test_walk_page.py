@@ -83,11 +83,13 @@ def test_chart_has_every_seed_the_middle_and_the_rivals(walk):
 def test_windows_show_dates_choice_and_return_and_mark_the_short_one(walk):
     first, second, last = window_rows(walk)
     assert first[0] == "1"
-    assert first[1:4] == [f"2011-0{n}-01 to 2011-0{n}-02" for n in (1, 2, 3)]
+    tested, trained, validated = first[1], first[-2], first[-1]
+    dates = [f"2011-0{n}-01 to 2011-0{n}-02" for n in (1, 2, 3)]
+    assert [trained, validated, tested] == dates
     # Interquartile means of 1 2 3 4 and of 10 20 30 40 %; the benchmark's 5 and 10 %.
-    assert first[4] == "2.50"
-    assert first[5] == "25.0\u00a0%"
-    assert (first[-1], second[-1]) == ("5.0\u00a0%", "10.0\u00a0%")
+    assert first[-3] == "2.50"
+    assert first[2] == "25.0\u00a0%"
+    assert (first[-4], second[-4]) == ("5.0\u00a0%", "10.0\u00a0%")
     assert second[0] == "2 (short)"
     assert last[0] == "IQM"
 
