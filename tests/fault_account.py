@@ -143,7 +143,9 @@ def account(
         overheard() as said,
         staged(folder, checkpoint, bars or few_bars(), START, exchange_settings, **paper) as stage,
     ):
-        stage.room.durable, stage.room._policy = False, policy_of(checkpoint)
+        stage.room.durable = False
+        if stage.room.registry is None:
+            stage.room._policy = policy_of(checkpoint)
         made = Account(**vars(stage))
         try:
             yield made

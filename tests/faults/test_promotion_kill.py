@@ -21,7 +21,8 @@ def agents(tmp_path_factory, agent):
 def changing(seed: int, agents) -> Scenario:
     """Three decisions: promoted while the second session trades, rolled back as the third closes."""
     plain = scenario_of(seed, decisions=3)
-    second, third = [at.date() for at in plain.looks if at.hour > 19][1:3]
+    row = plain.bars.index_of(plain.start)
+    second, third = (plain.bars.sessions[row + n].item() for n in (1, 2))
     changes = ((moment_of(second, open=15), 1), (moment_of(third, close=20), None))
     return replace(plain, agents=agents, changes=changes)
 
@@ -99,7 +100,7 @@ def test_runner_dead_for_a_day_after_a_change_goes_on_with_who_is_champion_then(
 ):
     # The second session is missed; its agent never decided, and the champion of the third is there.
     scenario = changing(3, agents)
-    third = [at for at in scenario.looks if at.hour > 19][2]
+    third = scenario.changes[1][0]
     trial = lived(replace(scenario, back=third, rules=()), [(AFTER, 1)])
     assert trial.died_at == [AFTER]
     assert violations(trial) == []

@@ -6,6 +6,7 @@ is and begins with a memory from bars alone. One that does not fit is declined a
 that was there goes on, and nothing halts.
 """
 
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from brokers.alpaca.desk import fills_of
 from brokers.alpaca.notes import Notes
 from engine import checkpoint
 from engine.checkpoint import CheckpointInfo, require_match
-from engine.errors import CheckpointError, TradingError, VenueUnavailable
+from engine.errors import CheckpointError, TradingError
 from engine.registry import Champion, Registry
 from engine.run.paper.accept import AcceptedBars
 from engine.run.paper.feeds import require_feed
@@ -43,9 +44,7 @@ def pick_up(room: Room, notes: Notes, state: State, session: date) -> str:
         if champion is None or state.changed == session:
             return ""
         info, bars, proof = _prepared(room, state, champion, session)
-    except VenueUnavailable as error:
-        return f"{session}: the promotion of {_name(champion)} waits for its history: {error}"
-    except TradingError as error:
+    except TradingError as error:  # also a history that does not come now
         return _decline(notes, state, session, champion, str(error))
     before = str(state.checkpoint)
     notes.note("promoted", session, _body(champion, before, proof))
@@ -68,7 +67,7 @@ def standing(settings: Settings, state: State) -> str | None:
         return "none waits"
     declined = state.declined or {}
     if declined.get("event") == newer.number:
-        return f"{newer.id} of {newer.at} was declined: {declined['why']}"
+        return f"{newer.id} of {newer.at} was not taken up: {declined['why']}"
     return f"{newer.id} of {newer.at} waits for the next decision"
 
 
@@ -135,19 +134,20 @@ def _require_ready(room: Room, state: State, trader: Trader) -> None:
 
 
 def _decline(notes: Notes, state: State, session: date, champion: Champion | None, why: str) -> str:
-    # Asked anew before every session; the same answer is written down and told once.
+    # Asked anew before every session; an answer that differs in numbers only is told once.
     about = {"id": champion.id, "event": champion.number} if champion else {"id": "", "event": None}
     told = {**about, "why": why}
-    known = state.declined or {}
-    if all(known.get(key) == value for key, value in told.items()):
+    known = state.declined or {"event": None, "why": ""}
+    if known["event"] == told["event"] and _plain(known["why"]) == _plain(why):
         return ""
     notes.note("declined", session, told)
     notes.commit()
-    return f"{session}: the promotion of {_name(champion)} was declined, the agent stays: {why}"
+    name = champion.id if champion else "a champion"
+    return f"{session}: the promotion of {name} was not taken up, the agent stays: {why}"
 
 
-def _name(champion: Champion | None) -> str:
-    return champion.id if champion else "a new champion"
+def _plain(why: str) -> str:
+    return re.sub(r"\d+", "#", why)
 
 
 def _body(champion: Champion, before: str, proof: Proof) -> dict[str, Any]:
