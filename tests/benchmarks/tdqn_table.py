@@ -79,7 +79,7 @@ def _said(scores: dict[str, list[Result]], seeds: int) -> str:
     sharpes = np.array([[r.sharpe for r in found[:seeds]] for found in scores.values()])
     held = np.array([PUBLISHED[ticker].buy_and_hold for ticker in scores])
     theirs = np.array([PUBLISHED[ticker].tdqn for ticker in scores])
-    middle = np.array([interquartile_mean(row) for row in sharpes])
+    middle = np.array([interquartile_mean(row) for row in sharpes]).round(3)  # as published
     low, high = bootstrap_interval(sharpes.mean(axis=0))
     return (
         f"Mean over the ten: interquartile mean of {seeds} seeds "

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from engine.run.build import bars_of
-from tests.benchmarks.tdqn import Place, looked_at, run_all, settings_of
+from tests.benchmarks.tdqn import Place, current, looked_at, run_all, settings_of
 from tests.benchmarks.tdqn_table import Result, table
 from tests.ten_instruments import PUBLISHED, TICKERS, one_file
 
@@ -51,3 +51,16 @@ def test_runs_that_were_stopped_go_on_where_they_were(shared_data, tmp_path: Pat
     (row,) = (json.loads(line) for line in out.read_text().splitlines())
     assert (row["ticker"], row["seed"]) == ("KO", 0)
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_an_agent_that_only_holds_is_not_above_holding():
+    held = [
+        Result(t, seed, 0.0, PUBLISHED[t].buy_and_hold + 4e-4) for t in TICKERS for seed in (0, 1)
+    ]
+    assert "Above buy and hold on 0 of ten" in table(held, 2)
+
+
+def test_the_document_shows_the_results_that_are_kept(tmp_path):
+    folder = Path(__file__).parent
+    text = (folder / "TDQN.md").read_text(encoding="utf-8")
+    assert table(current(Place(tmp_path, tmp_path), folder / "tdqn.jsonl"), 5) in text
