@@ -57,11 +57,14 @@ class Tally:
     lost: int  # return series that are gone or were changed
     choice: np.ndarray | None
     span: tuple[str, str] | None
+    others: tuple[np.ndarray, ...] = ()  # the same over further spans, where a run chose on several
 
 
-def tally(ledger: Ledger, data: str) -> Tally:
+def tally(ledger: Ledger, data: str, spans: Sequence[tuple[str, str]] = ()) -> Tally:
     """Count every trial on the data with this hash, after proving the ledger.
 
+    `spans` are the first and last sessions that the run chose on, one for each of its choices;
+    without, it is the span on which most checkpoints were seen.
     Raises: DataError when a row of the ledger was removed or edited.
     """
     ledger.verify()
@@ -72,8 +75,13 @@ def tally(ledger: Ledger, data: str) -> Tally:
     groups, lost = _by_span(ledger, trials)
     correlated = sum(effective_trials(series) for _, series in groups)
     alone = counted - sum(series.shape[1] for _, series in groups)
-    chosen = [(key, series) for key, series in groups if key[0] == "validate"]
-    key, choice = max(chosen, key=lambda item: item[1].shape[1], default=(None, None))
+    chosen = [
+        (key, series)
+        for key, series in groups
+        if key[0] == "validate" and (not spans or key[1:] in spans)
+    ]
+    chosen.sort(key=lambda item: -item[1].shape[1])
+    used = chosen if spans else chosen[:1]
     return Tally(
         rows=len(trials),
         counted=counted,
@@ -81,8 +89,9 @@ def tally(ledger: Ledger, data: str) -> Tally:
         measured=len(ratios),
         variance=float(np.var(ratios, ddof=1)) if len(ratios) > 1 else None,
         lost=lost,
-        choice=choice,
-        span=(key[1], key[2]) if key else None,
+        choice=used[0][1] if used else None,
+        span=(min(key[1] for key, _ in used), max(key[2] for key, _ in used)) if used else None,
+        others=tuple(series for _, series in used[1:]),
     )
 
 
@@ -125,7 +134,9 @@ def evidence_of(equity: np.ndarray, tried: Tally | None, twin: str | None = None
         "track_record": lambda: ceil(track_record_needed(_moments(equity), alpha=ALPHA)),
         "luck": lambda: luck_alone(*_counted(tried)),
         "dsr": lambda: deflated_sharpe(_moments(equity), *_counted(tried)),
-        "pbo": lambda: overfitting_probability(_choice(tried), BLOCKS),
+        "pbo": lambda: float(
+            np.mean([overfitting_probability(choice, BLOCKS) for choice in _choices(tried)])
+        ),
     }
     for name, measure in measures.items():
         try:
@@ -151,10 +162,10 @@ def _counted(tried: Tally | None) -> tuple[float, float]:
     return max(tried.counted, tried.effective), tried.variance
 
 
-def _choice(tried: Tally | None) -> np.ndarray:
+def _choices(tried: Tally | None) -> tuple[np.ndarray, ...]:
     if tried is None or tried.choice is None:
         raise NotComputable("no checkpoints were chosen among on this data")
-    return tried.choice
+    return (tried.choice, *tried.others)
 
 
 def _told(tried: Tally | None) -> dict[str, Any] | None:
@@ -163,7 +174,11 @@ def _told(tried: Tally | None) -> dict[str, Any] | None:
     names = ("rows", "counted", "effective", "measured", "variance", "lost")
     chosen = 0 if tried.choice is None else tried.choice.shape[1]
     told = {name: getattr(tried, name) for name in names}
-    return told | {"chosen_among": chosen, "span": list(tried.span or ())}
+    return told | {
+        "chosen_among": chosen,
+        "choices": len(tried.others) + (tried.choice is not None),
+        "span": list(tried.span or ()),
+    }
 
 
 def _gates(found: dict[str, Any]) -> list[dict[str, Any]]:

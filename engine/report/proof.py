@@ -124,7 +124,9 @@ def _chosen(found: Evidence, tried: dict[str, Any]) -> str:
     if found["pbo"] is None:
         return ""
     span = " to ".join(tried["span"])
-    return f"{tried['chosen_among']:,} checkpoints, {span}, {found['blocks']} blocks."
+    told = f"{tried['chosen_among']:,} checkpoints, {span}, {found['blocks']} blocks."
+    several = tried.get("choices", 1)
+    return f"Mean over {several} choices, each among up to {told}" if several > 1 else told
 
 
 def _number(found: Evidence, key: str, form: str) -> str:

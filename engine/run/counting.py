@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -77,11 +77,18 @@ def seen(
 
 
 def proven(
-    ledger: Ledger, bars: Bars, equity: np.ndarray, twin: str | None = None
+    ledger: Ledger,
+    bars: Bars,
+    equity: np.ndarray,
+    twin: str | None = None,
+    spans: Sequence[tuple[str, str]] = (),
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return what a curve proves after everything tried on these bars, and doubts about the count."""
+    """Return what a curve proves after everything tried on these bars, and doubts about the count.
+
+    `spans`: see `engine.evidence.tally`.
+    """
     try:
-        return evidence_of(equity, tally(ledger, bars.digest()), twin), []
+        return evidence_of(equity, tally(ledger, bars.digest(), spans), twin), []
     except DataError as error:
         return evidence_of(equity, None, twin), [f"The trials cannot be counted: {error}."]
 

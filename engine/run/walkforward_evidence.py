@@ -25,8 +25,9 @@ def write_evidence(walk: WalkForward, summary: Mapping[str, Any]) -> Path:
     """Write what the median seed's record proves after every trial on these bars."""
     seed = summary["median_seed"][AGENT]
     curve = RunFolder(walk.record(AGENT, seed)).part("equity")["agent"]
+    spans = [(row["validation_start"], row["validation_end"]) for row in summary["by_window"]]
     with Ledger(walk.settings.ledger) as ledger:
-        found, doubts = proven(ledger, walk.bars, curve, _against_twin(summary))
+        found, doubts = proven(ledger, walk.bars, curve, _against_twin(summary), spans)
     path = walk.folder / EVIDENCE
     checks = _checks(walk.settings, walk.bars.digest(), walk.folder)
     write_json(path, {"seed": seed, **found, "doubts": doubts, "checks": checks})

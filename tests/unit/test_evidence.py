@@ -8,7 +8,7 @@ import pytest
 
 from engine.errors import DataError
 from engine.evidence import Tally, against_twin, evidence_of, tally
-from engine.significance import Moments, deflated_sharpe
+from engine.significance import Moments, deflated_sharpe, overfitting_probability
 from engine.trials import Ledger
 from tests.unit.test_trials import DAYS, EQUITY, PLAN
 
@@ -101,6 +101,24 @@ def test_ledger_with_a_row_removed_is_not_counted(path):
     connection.close()
     with pytest.raises(DataError, match="removed or edited"):
         counted(path)
+
+
+def test_run_that_chose_on_several_spans_is_judged_on_each_and_on_no_other(path):
+    early, late, other = LONG[:200], LONG[200:400], LONG[400:700]
+    for days, seed, count in ((early, 1, 3), (late, 10, 3), (other, 20, 5)):
+        curves = [curve(seed + n, bars=len(days) - 1) for n in range(count)]
+        enter(path, curves=curves, days=days, seed=seed)
+    spans = [(str(days[0]), str(days[-1])) for days in (early, late)]
+    with Ledger(path) as ledger:
+        found = tally(ledger, DATA, spans)
+        assert tally(ledger, DATA).choice.shape == (299, 5)  # without, the one with most
+    assert [part.shape for part in (found.choice, *found.others)] == [(199, 3), (199, 3)]
+    assert found.span == (str(early[0]), str(late[-1]))
+    assert found.counted == 11  # every score counts, whatever it was chosen on
+    proof = evidence_of(curve(0), found)
+    each = [overfitting_probability(part) for part in (found.choice, *found.others)]
+    assert proof["pbo"] == pytest.approx(sum(each) / 2)
+    assert proof["trials"]["choices"] == 2
 
 
 # Gates -------------------------------------------------------------------------------------------
