@@ -210,3 +210,22 @@ def test_autocorrelated_luck_does_not_pass_much_more_often(quick, bars):
             runs[:, t] += 0.2 * runs[:, t - 1]
         passed += gap(*(0.01 * runs), "sharpe", 0.95).least > 0
     assert passed / 300 < 0.075  # 0.05 is meant; two deviations of 300 pairs are 0.025
+
+
+@pytest.mark.very_slow
+@pytest.mark.parametrize(("counted", "low", "high"), [(False, 0.4, 0.8), (True, 0.0, 0.3)])
+def test_asking_every_week_of_a_year_finds_luck_only_where_looks_are_not_counted(
+    quick, counted, low, high
+):
+    rng, years, found, weeks = np.random.default_rng(3), 40, 0, 52
+    for _ in range(years):
+        market, old, alike = rng.standard_normal((3, BARS + 5 * weeks))
+        for week in range(weeks):
+            now = slice(5 * week, 5 * week + BARS)
+            own = (alike[now] + rng.standard_normal(BARS)) / sqrt(2)
+            ours, theirs = (0.006 * market[now] + 0.008 * part for part in (own, old[now]))
+            looks = min(week, 12) + 1 if counted else 1  # 13 weeks share sessions with this one
+            if gap(ours, theirs, "sharpe", 1.0 - 0.05 / looks).least > 0:
+                found += 1
+                break
+    assert low <= found / years <= high
