@@ -12,7 +12,7 @@ from engine.clock import SystemClock
 from engine.errors import DataError, UsageError
 from engine.run.build import find_settings, run_folder
 from engine.run.console import say
-from engine.run.executor import local
+from engine.run.executor import chosen, local
 from engine.run.paper.lock import held
 from engine.run.retrain import retrain
 from engine.run.retrain_report import print_retraining
@@ -36,7 +36,7 @@ def run_retrain(
         if resume is None:
             refresh(settings)
         say(f"run folder {folder}")
-        executor = local(settings.retrain.workers)
+        executor = chosen(settings.train, local(settings.retrain.workers))
         found = retrain(settings, folder, executor, SystemClock(), resume is not None)
     if "failed" in found or "interrupted" in found:
         for text in found.get("failed", ["stopped"]):
