@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.profits import lucky, profits
+from engine.profits import lucky, of_tables
 from engine.report.folder import Run
 from engine.report.formats import money, plain_name
-from engine.round_trips import Events, Fills
 
 FEW_TRIPS = 30  # below this a hit rate is an anecdote
 DISGUISE = 0.98  # correlation above which a curve is its benchmark
@@ -84,14 +83,11 @@ def of_luck(earned: Mapping[str, float]) -> Iterator[Caution]:
 
 
 def _earned(run: Run) -> dict[str, float]:
-    symbols = [name for name in run.exposure if name not in ("session", "gross", "net")]
     if not len(run.exposure["session"]) or not len(run.trades["session"]):
         return {}
-    end = run.equity["agent"][-1]
-    held = {symbol: float(run.exposure[symbol][-1] * end) for symbol in symbols}
     paid = run.metrics.get("conventions", {}).get("dividends_paid", False)
-    events = Events.from_columns(run.events) if paid else None
-    return profits(Fills.from_columns(run.trades), held, events)
+    events = run.events if paid else None
+    return of_tables(run.equity["agent"][-1], run.exposure, run.trades, events)
 
 
 def _published(settings: Mapping[str, Any]) -> Iterator[Caution]:
@@ -136,6 +132,8 @@ def _did(run: Run) -> Iterator[Caution]:
             "it may be the benchmark in disguise.",
             grave=True,
         )
+    elif agent.get("fills") and agent.get("trades") == 0:
+        yield Caution("The agent closed no trade: it earned what it held, no timing.", grave=True)
     elif turnover is not None and turnover < STILL and agent.get("fills"):
         yield Caution("The agent hardly trades: its turnover is near zero.", grave=True)
     if (curve <= 0).any():

@@ -44,6 +44,12 @@ def test_curve_equal_to_a_baseline_is_named(tmp_path):
     assert "identical to: Buy and hold" in texts(run)
 
 
+@pytest.mark.parametrize(("fills", "closed", "said"), [(1, 0, True), (2, 1, False), (0, 0, False)])
+def test_an_agent_that_closed_no_trade_shows_no_timing(tmp_path, fills, closed, said):
+    metrics = {"agent": {"fills": fills, "trades": closed, "turnover": 0.2}}
+    assert ("closed no trade" in texts(small(tmp_path, metrics=metrics).read())) == said
+
+
 def test_interrupted_run_says_what_is_missing(tmp_path):
     assert "not complete, missing: settings, versions" in texts(small(tmp_path).read())
 
