@@ -176,6 +176,7 @@ def test_memory_carried_from_the_old_agent_is_caught(tmp_path, agents, monkeypat
     assert differ["memory"] == str(short.sessions[1])
 
 
+@pytest.mark.very_slow
 def test_memory_that_is_not_the_one_proven_halts(tmp_path, agents, monkeypatch):
     short = play_of(agents, sessions=3, changes=(1,))
     short_burn_in(monkeypatch)  # the first agent has no proof to be compared with

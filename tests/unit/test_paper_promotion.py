@@ -25,6 +25,7 @@ from tests.paper_account import START
 from tests.registries import LINEAGE, cousin
 
 SECOND, THIRD = date(2010, 1, 5), date(2010, 1, 6)
+VERY_SLOW = pytest.mark.very_slow
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -34,15 +35,20 @@ def agents(tmp_path_factory, agent):
     return [agent, *(cousin(agent, folder / str(seed), seed) for seed in (1, 2))]
 
 
-@pytest.fixture
-def registry(tmp_path, monkeypatch, agents):
-    """A registry of three agents in the folder at work; the first is its champion."""
-    monkeypatch.chdir(tmp_path)
-    made = Registry(Path("registry"))
+@pytest.fixture(scope="module")
+def template(tmp_path_factory, agents):
+    made = Registry(tmp_path_factory.mktemp("template") / "registry")
     for folder in agents:
         made.add(folder, LINEAGE)
     made.promote(name_of(agents[0]), "the first", "person")
-    return made
+    return made.path
+
+
+@pytest.fixture
+def registry(tmp_path, monkeypatch, template):
+    """A registry of three agents in the folder at work; the first is its champion."""
+    monkeypatch.chdir(tmp_path)
+    return Registry(Path(shutil.copytree(template, "registry")))
 
 
 @pytest.fixture
@@ -131,6 +137,7 @@ def test_promotion_by_another_process_in_the_moment_of_a_decision_takes_effect_a
     assert changes(acc) == [(str(START), second)]
 
 
+@VERY_SLOW
 def test_promotion_while_another_is_being_taken_up_waits_a_session(acc, registry, agents):
     first, second, third = map(name_of, agents)
     acc.filled()
@@ -159,6 +166,7 @@ def test_of_two_promotions_between_two_sessions_the_last_counts(acc, registry, a
     ]  # fmt: skip
 
 
+@VERY_SLOW
 def test_promotion_and_its_rollback_between_two_sessions_change_nothing(acc, registry, agents):
     acc.filled()
     registry.promote(name_of(agents[1]), "won", "rules")
@@ -216,33 +224,35 @@ def unfit(agent, folder, what):
     return cousin(agent, folder, 9, **record)
 
 
-@pytest.mark.parametrize(
-    ("what", "said"),
-    [
-        ("symbols", "expected an agent that learned from AAPL, GOOG, IBM, MSFT, found one of GOOG"),
-        ("feed", "the checkpoint was trained on alpaca:sip"),
-        ("basis", "the checkpoint was trained with price basis total, found raw"),
-        ("shorts", "limits.allow_short: the settings say False"),
-        ("history", "expected bars of every session from 2008-03-27"),
-    ],
-)
-def test_challenger_that_does_not_fit_is_declined_once_and_the_agent_goes_on(
-    acc, registry, agents, tmp_path, what, said
+UNFIT = {
+    "symbols": "expected an agent that learned from AAPL, GOOG, IBM, MSFT, found one of GOOG",
+    "feed": "the checkpoint was trained on alpaca:sip",
+    "basis": "the checkpoint was trained with price basis total, found raw",
+    "shorts": "limits.allow_short: the settings say False",
+    "history": "expected bars of every session from 2008-",
+}
+
+
+def test_challengers_that_do_not_fit_are_declined_each_once_and_the_agent_goes_on(
+    acc, registry, agents, tmp_path
 ):
-    name = registry.add(unfit(agents[0], tmp_path / "unfit", what), LINEAGE)
     acc.filled()
-    registry.promote(name, "won", "rules")
-    found = next_session(acc, START)
-    assert found.state == "waiting", found.message
-    assert f"the promotion of {name} was not taken up, the agent stays" in found.news
-    assert said in found.news
-    assert "was not taken up" in shown(acc)["promotion"]
-    assert said in shown(acc)["promotion"]
-    assert "not taken up" not in next_session(acc, SECOND).news  # told once
-    assert len(acc.entries("declined")) == 1
+    sessions = acc.exchange.bars.sessions
+    days = [day.item() for day in sessions[sessions >= np.datetime64(START)]]
+    for day, (what, said) in zip(days, UNFIT.items(), strict=False):
+        name = registry.add(unfit(agents[0], tmp_path / what, what), LINEAGE)
+        registry.promote(name, "won", "rules")
+        found = next_session(acc, day)
+        assert found.state == "waiting", found.message
+        assert f"the promotion of {name} was not taken up, the agent stays" in found.news
+        assert said in found.news
+        assert f"{name} of " in shown(acc)["promotion"]
+        assert said in shown(acc)["promotion"]
+    assert "not taken up" not in next_session(acc, days[len(UNFIT)]).news  # told once
+    assert len(acc.entries("declined")) == len(UNFIT)
     assert changes(acc) == []
-    assert deciders(acc) == [name_of(agents[0])] * 3
-    registry.rollback("does not fit")
+    assert deciders(acc) == [name_of(agents[0])] * (2 + len(UNFIT))
+    registry.promote(name_of(agents[0]), "none of them fits", "person")
     assert shown(acc)["promotion"] == "none waits"
     acc.require_sound()
 
@@ -262,7 +272,7 @@ def edited(registry, folder):
     path.write_text(path.read_text().replace("won", "lost"))
 
 
-@pytest.mark.parametrize("spoil", [damaged, deleted, edited])
+@pytest.mark.parametrize("spoil", [pytest.param(damaged, marks=VERY_SLOW), deleted, edited])
 def test_registry_that_cannot_be_trusted_changes_nothing_and_halts_nothing(
     acc, registry, agents, spoil
 ):
@@ -304,6 +314,7 @@ def test_agent_whose_copy_is_gone_halts_until_it_is_back(acc, registry, agents, 
     assert deciders(acc) == [name_of(agents[0])] * 2
 
 
+@VERY_SLOW
 def test_agent_whose_copy_is_gone_may_be_replaced_by_a_promotion(acc, registry, agents, tmp_path):
     trained = checkpoint.read(agents[1]).trained_on.model_copy(update={"symbols": acc.room.symbols})
     record = {"trained_on": trained.model_dump(mode="json")}
@@ -369,6 +380,7 @@ def test_registry_without_a_champion_is_refused_before_anything_is_done(tmp_path
     assert os.listdir(tmp_path / "paper") == []
 
 
+@VERY_SLOW
 def test_account_that_began_with_a_folder_can_go_on_with_the_champion(tmp_path, registry, agents):
     with account(tmp_path / "paper", agents[2]) as acc:
         acc.filled()
@@ -380,6 +392,7 @@ def test_account_that_began_with_a_folder_can_go_on_with_the_champion(tmp_path, 
         assert deciders(acc) == [name_of(agents[2]), name_of(agents[0])]
 
 
+@VERY_SLOW
 def test_tables_tell_changes_and_what_was_declined(acc, registry, agents, tmp_path):
     from engine.run.paper.export import export
 
