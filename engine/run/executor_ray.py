@@ -26,7 +26,6 @@ from engine.trials import Ledger
 
 PART = ".trials.sqlite"  # the ledger of a task, in the folder of its job
 SHARED = ".shared"  # what the starter wrote there, and the task must see; the task stops without it
-PATIENCE_S = 120.0  # for tasks that were told to stop
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def _run(ray: Any, count: int, jobs: Sequence[Job], tick: Callable[[], None], re
     except KeyboardInterrupt:
         for job in running.values():
             (job.folder / SHARED).unlink(missing_ok=True)
-        ray.wait(list(running), num_returns=len(running), timeout=PATIENCE_S)
+        ray.wait(list(running), num_returns=len(running))
         return True
     return False
 
