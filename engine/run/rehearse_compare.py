@@ -84,9 +84,9 @@ def compare(play: Play, found: Rehearsed) -> Agreement:
     gap = 0.0
     if count:
         lines.append(_cash(found, explained, count))
+        gap = float(explained.rows[count - 1]["equity"] - plain.rows[count - 1]["equity"])
     if any(line.differ for line in lines):
         unexplained += _in_parts(found)
-        gap = float(explained.rows[count - 1]["equity"] - plain.rows[count - 1]["equity"])
     return Agreement(
         lines=tuple(lines),
         decided=count,

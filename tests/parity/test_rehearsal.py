@@ -13,6 +13,8 @@ from brokers.exchange.faults import Faults, Rule
 from engine.bars import OPEN, VOLUME, Bars
 from engine.cli import run
 from engine.run.chaos import Chaos
+from engine.run.paper import against
+from engine.run.paper.compare import life_of
 from engine.run.rehearse import Play, Rehearsed, rehearse
 from engine.run.rehearse_commands import FILE, HASTY, rehearse_into
 from engine.run.rehearse_compare import Agreement, compare
@@ -80,6 +82,10 @@ def test_partial_fills_are_the_whole_difference(tmp_path, bars, agent):
     agreement = compare(chosen, found)
     assert agreement.holds
     assert len(agreement.cuts) > 3
+    paper = chosen.settings.paper.model_copy(update={"checkpoint": str(agent)})
+    alone, _ = against.told(life_of(tmp_path), chosen.settings.model_copy(update={"paper": paper}))
+    assert abs(agreement.cost_of_cuts) > 1.0
+    assert agreement.cost_of_cuts == pytest.approx(alone["tracking"]["end"])  # by the journal alone
     for cut in agreement.cuts:
         assert abs(cut.kept) < abs(cut.ordered)
         assert cut.kept * cut.ordered > 0
