@@ -29,6 +29,19 @@ def profits(
     return found
 
 
+def of_tables(
+    end: float,
+    exposure: Mapping[str, np.ndarray],
+    trades: Mapping[str, np.ndarray],
+    events: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, float]:
+    """Return the same from the tables of a run; `end` is its equity at the last close."""
+    symbols = [name for name in exposure if name not in ("session", "gross", "net")]
+    held = {symbol: float(exposure[symbol][-1] * end) for symbol in symbols}
+    known = None if events is None else Events.from_columns(events)
+    return profits(Fills.from_columns(trades), held, known)
+
+
 def _dividends(fills: Fills, symbol: str, events: Events | None) -> float:
     # Paid on what was held at the close before, in shares after the session's split.
     if events is None:

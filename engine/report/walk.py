@@ -9,9 +9,8 @@ import numpy as np
 
 from engine.across_seeds import interquartile_mean
 from engine.errors import DataError
-from engine.profits import profits
+from engine.profits import of_tables
 from engine.report.folder import RunFolder, Table
-from engine.round_trips import Events, Fills
 
 AGENT, TWIN = "agent", "twin"
 FOLDERS = {AGENT: "stitched", TWIN: "twin"}  # where each kind's tests lie
@@ -99,17 +98,15 @@ def _profits(
     records: dict[int, RunFolder], tables: dict[int, Table], paid: bool
 ) -> dict[str, float]:
     each = [
-        _earned(record, tables[seed]["agent"][-1], record.part("exposure"), paid)
+        of_tables(
+            tables[seed]["agent"][-1],
+            record.part("exposure"),
+            record.part("trades"),
+            record.part("events") if paid else None,
+        )
         for seed, record in records.items()
     ]
     return {name: float(np.mean([found[name] for found in each])) for name in each[0]}
-
-
-def _earned(record: RunFolder, equity: float, exposure: Table, paid: bool) -> dict[str, float]:
-    symbols = [name for name in exposure if name not in ("session", "gross", "net")]
-    held = {symbol: float(exposure[symbol][-1] * equity) for symbol in symbols}
-    events = Events.from_columns(record.part("events")) if paid else None
-    return profits(Fills.from_columns(record.part("trades")), held, events)
 
 
 def _evidence(folder: Path) -> dict[str, Any]:
