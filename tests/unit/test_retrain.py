@@ -21,6 +21,7 @@ from engine.clock import FakeClock, last_closed, now
 from engine.errors import CheckpointError, DataError, UsageError
 from engine.promotion import Rule, Verdict
 from engine.registry import Registry
+from engine.report.folder import RunFolder
 from engine.run import check_commands, data_commands, retrain_judge, training
 from engine.run import retrain as stages
 from engine.run.executor import Inline, Job
@@ -529,3 +530,36 @@ def test_retraining_steps_back_behind_other_processes_and_never_forward(
         keep_to_budget(made(nice=10, threads=2))
         assert taken[-1] == expected
     assert os.environ["OMP_NUM_THREADS"] == "2"
+
+
+class Fails:
+    """An executor whose trainings end with an error."""
+
+    def run(self, jobs: Sequence[Job], tick: Callable[[], None], resume: bool = False) -> bool:
+        for job in jobs:
+            RunFolder(job.folder / "training").write(summary={"error": "no feature row exists"})
+        return False
+
+
+def test_challenger_that_failed_is_told_and_the_others_are_judged(trained: Path) -> None:
+    shutil.rmtree(trained / "seed-1")
+    found = go(trained, True, executor=Fails())
+    assert found["picked"] == 0
+    assert found["challengers"][1]["validation_score"] is None
+    assert "! seed-1: no feature row exists" in lines(found)
+    assert list(found["accounts"]) == ["challenger", "flat", "buy_and_hold"]
+
+
+def test_retraining_without_any_challenger_changes_nothing_and_can_go_on(
+    trained: Path, whole: Path
+) -> None:
+    for seed in ("seed-0", "seed-1"):
+        shutil.rmtree(trained / seed)
+    told = go(trained, True, executor=Fails())
+    assert told == {"failed": [f"{seed}: no feature row exists" for seed in ("seed-0", "seed-1")]}
+    assert registry().history() == []
+    assert not (trained / RESULT).exists()
+    for seed in ("seed-0", "seed-1"):
+        shutil.rmtree(trained / seed)
+        shutil.copytree(whole / seed, trained / seed)
+    assert go(trained, resume=True)["picked"] == told_by(whole)["picked"]
