@@ -5,9 +5,9 @@
     history.jsonl       added, promoted and rolled_back, one line an event, each with the hash of
                         the line before it: it only grows
 
-The champion is what the last promotion or rollback says, and nothing else says it. A copy without
-its line is nobody; a line that was torn by a kill is set aside and never trusted. A chain cannot
-know that whole lines were cut off its end: whoever acts on a champion notes its event's number.
+The champion is what the last promotion or rollback says. A copy without its line is nobody; a line
+torn by a kill is set aside and never trusted. A chain cannot know that whole lines were cut off its
+end: whoever acts on a champion notes its event's number.
 """
 
 import fcntl
@@ -24,6 +24,7 @@ from typing import Any, Literal
 from engine import clock
 from engine.checkpoint import read
 from engine.errors import CheckpointError, DataError, UsageError
+from engine.files import to_disk
 from engine.journal import START, Proof, chain
 
 HISTORY, CHECKPOINTS, LOCK = "history.jsonl", "checkpoints", ".lock"
@@ -205,9 +206,9 @@ class Registry:
                     "has ended"
                 )
             for path in (made / name).rglob("*"):
-                _to_disk(path)
+                to_disk(path)
             os.rename(made / name, home / name)
-            _to_disk(home)
+            to_disk(home)
         finally:
             shutil.rmtree(made)
 
@@ -222,7 +223,7 @@ class Registry:
             file.write(_text(row).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        _to_disk(self.path)
+        to_disk(self.path)
 
     def _lines(self) -> list[bytes]:
         # A line counts once it has its end; what stands behind the last end was torn by a kill, or
@@ -298,11 +299,3 @@ def _event(line: bytes, number: int, last: str, path: Path) -> tuple[Event, str]
 
 def _text(body: Mapping[str, Any]) -> str:
     return json.dumps(body, sort_keys=True, separators=(",", ":"))
-
-
-def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
