@@ -2,8 +2,7 @@
 
     checkpoints/<id>/   a whole copy of a checkpoint folder, never changed again; the id is the
                         beginning of its digest
-    history.jsonl       added, promoted and rolled_back, one line an event, each with the hash of
-                        the line before it: it only grows
+    history.jsonl       added, promoted, rolled_back: a line each, chained by hashes; it only grows
 
 The champion is what the last promotion or rollback says. A copy without its line is nobody; a line
 torn by a kill is set aside and never trusted. A chain cannot know that whole lines were cut off its
