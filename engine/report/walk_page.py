@@ -59,7 +59,7 @@ def _content(walk: Walk) -> dict[str, Any]:
         "seeds": (rows.seed_heads(walk), rows.seed_rows(walk)),
         "windows": (rows.window_heads(walk), rows.window_rows(walk)),
         "score": walk.settings["train"]["score"],
-        "sweeps": [(BY_KEY[key].name, rows.sweep(walk, key)) for key in ("sharpe", "total_return")],
+        "sweeps": _sweeps(walk),
         "drawdowns": sections.drawdown_rows(walk.equity),
         "monthly": sections.months(walk.equity, walk.benchmark),
         "checks": [check_row(item) for item in walk.evidence.get("checks", [])],
@@ -68,6 +68,12 @@ def _content(walk: Walk) -> dict[str, Any]:
         "settings": list(sections.flat_settings(walk.settings)),
         "versions": list(sections.flat_settings(walk.versions)),
     }
+
+
+def _sweeps(walk: Walk) -> list[tuple[str, dict[str, Any]]]:
+    if not walk.summary["costs_swept"]:
+        return []
+    return [(BY_KEY[key].name, rows.sweep(walk, key)) for key in ("sharpe", "total_return")]
 
 
 def _facts(walk: Walk) -> list[tuple[str, str]]:
@@ -117,12 +123,13 @@ def _cards(walk: Walk) -> list[dict[str, str]]:
 def _rules(walk: Walk) -> list[tuple[str, str]]:
     summary, asked = walk.summary, walk.settings["walkforward"]
     rules = walk.summary["conventions"]
+    twin = "; the twin: window(1)" if TWIN in walk.curves else ""
     return [
         ("Purge", str(summary["purge"])),
         ("Gap", f"{summary['gap_sessions']} further sessions at each boundary"),
         ("Checkpoint", str(summary["selection"])),
         ("Books", str(summary["books"])),
-        ("Memory", f"{walk.settings['agent']['memory']}; the twin: window(1)"),
+        ("Memory", str(walk.settings["agent"]["memory"]) + twin),
         ("Burn-in", f"{walk.settings['agent']['burn_in']} bars"),
         ("Costs", f"{summary['costs']}; swept over {', '.join(f'{x:g}' for x in asked['cost_bps'])} bp"),
         ("Bars a year", str(rules["periods"])),

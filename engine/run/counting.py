@@ -96,7 +96,7 @@ def proven(
 def settings_hash(settings: Settings) -> str:
     """Return the sha256 of everything in the settings that can move a result, but for the seed."""
     tree = settings.model_dump(mode="json", exclude=set(_NO_CHOICE))
-    for key in ("seed", "executor", "ray_address"):
+    for key in ("seed", "executor", "ray_address", "workers", "tensorboard"):
         del tree["train"][key]
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 

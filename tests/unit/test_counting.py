@@ -130,7 +130,8 @@ def test_tampered_ledger_is_told_and_its_trials_are_not_used(config: str, tmp_pa
 
 def test_one_setting_changes_the_hash_and_seed_name_and_place_do_not() -> None:
     plain = settings_hash(Settings())
-    for tree in ({"name": "x"}, {"runs_dir": "y"}, {"trials_path": "z"}, {"train": {"seed": 7}}):
+    same = ({"name": "x"}, {"runs_dir": "y"}, {"trials_path": "z"}, {"train": {"seed": 7}})
+    for tree in (*same, {"train": {"workers": 3}}):
         assert settings_hash(build(tree, "")) == plain
     for tree in ({"train": {"gamma": 0.9}}, {"costs": {"rate": 0.01}}, {"agent": {"burn_in": 9}}):
         assert settings_hash(build(tree, "")) != plain

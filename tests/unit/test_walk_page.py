@@ -129,6 +129,19 @@ def test_same_folder_gives_the_same_page_and_report_is_where_it_says(folder, wal
     assert (folder / PAGE).is_file()
 
 
+def test_walk_without_twin_baselines_or_sweep_has_a_page_without_them(walk):
+    accounts = {"agent": walk.summary["accounts"]["agent"]}
+    bare = changed(walk, accounts=accounts, twin={}, rivals=[], costs_swept=[])
+    bare["window_returns"] = {"agent": bare["window_returns"]["agent"]}
+    bare["by_window"] = [{**row, "twin": None, "baselines": {}} for row in bare["by_window"]]
+    bare["median_seed"] = {"agent": walk.median}
+    alone = {"session": walk.equity["session"], "agent": walk.equity["agent"]}
+    curves = {"agent": walk.curves["agent"]}
+    page = render(replaced(walk, summary=bare, curves=curves, equity=alone))
+    assert "What costs leave of it" not in page
+    assert "Twin" not in page.split("<script")[0].replace("Memoryless twin", "")
+
+
 # Warnings --------------------------------------------------------------------------------------
 
 
