@@ -9,6 +9,7 @@ import pytest
 from engine.checkpoint import read
 from engine.cli import run
 from engine.registry import Registry
+from engine.run.chaos import Chaos
 from engine.run.paper import decide, pickup
 from engine.run.paper.against import told
 from engine.run.paper.arrays import unpack
@@ -17,6 +18,7 @@ from engine.run.paper.look import Look
 from engine.run.paper.state import State
 from engine.run.rehearse import Play, Promotion, rehearse
 from engine.run.rehearse_agents import turns_of
+from engine.run.rehearse_commands import HASTY
 from engine.run.rehearse_compare import compare
 from engine.settings import Settings
 from engine.trader import Trader
@@ -84,6 +86,17 @@ def test_two_promotions_and_a_rollback_keep_every_invariant(lived):
     # The orders of its last decision wait for an open that is not lived any more.
     assert [x for x in found if not x.startswith("I9: expected it to end closed, found wait")] == []
     assert len(lived.trial.sent) > SESSIONS
+
+
+@pytest.mark.very_slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_storm_of_faults_over_promotions_changes_nothing(tmp_path, agents, seed):
+    stormy = play_of(agents)
+    found = rehearse(stormy, tmp_path, lambda clock: Chaos(seed, clock), HASTY)
+    agreement = compare(stormy, found)
+    assert agreement.holds, agreement
+    assert len(agreement.agents) == 1 + len(CHANGES)
+    assert sum(found.faults.values()) > SESSIONS
 
 
 def test_each_change_is_written_down_with_its_event_and_a_proof_that_holds(lived, agents):
