@@ -11,7 +11,9 @@ import pytest
 
 from brokers.alpaca.keys import KEY_ID, SECRET
 from engine.cli import run
+from engine.run import schedule_loop
 from engine.run.paper import commands
+from engine.run.schedule import Schedule
 from tests.paper_account import Stage, sample_bars, staged
 
 FIRST = date(2010, 1, 4)
@@ -122,3 +124,22 @@ def test_missing_keys_account_and_checkpoint_each_say_what_to_do(barwise, monkey
     code, told = barwise("once")
     assert code == 2
     assert "chmod 600 .env" in told["error"]
+
+
+@pytest.mark.parametrize("weekly", [False, True])
+def test_runner_starts_a_retraining_every_week_where_it_is_asked_to(
+    stage: Stage, barwise: Barwise, monkeypatch: pytest.MonkeyPatch, weekly: bool
+) -> None:
+    seen: list[dict[str, str]] = []
+
+    def turn(schedule: Schedule) -> None:
+        schedule.turn()
+        seen.append({name: f"{at:%F %R}" for name, at in schedule.next_times().items()})
+
+    monkeypatch.setattr(schedule_loop, "run", turn)
+    code, told = barwise("run", "--set", f"retrain.schedule.weekly={json.dumps(weekly)}")
+    assert (code, told) == (0, {"stopped": True})
+    # The exchange stands at New Year's Eve, a Thursday: Saturday, 06:00 in New York.
+    assert seen[0].get("retraining") == ("2010-01-02 11:00" if weekly else None)
+    assert Path("paper/retraining.settings.json").exists() is weekly
+    assert barwise("status")[1]["retraining"] is None  # none has been started yet

@@ -75,8 +75,9 @@ def run_forever(settings: Settings) -> Result:
     with held(room.folder / RUNNER), log_to(room.folder, room.clock, secrets):
         say(f"PAPER account in {room.folder}; Ctrl-C finishes the look at work and stops")
         tell = notifier(os.environ)
-        retrainer = retrainer_of(settings, room.folder, room.clock, tell, os.environ)
-        weekly = settings.retrain.schedule
+        weekly, retrainer = settings.retrain.schedule, None
+        if weekly.weekly:
+            retrainer = retrainer_of(settings, room.folder, room.clock, tell, os.environ)
         schedule = Schedule(
             settings.paper.schedule,
             lambda: run_cycle(room),
@@ -85,12 +86,13 @@ def run_forever(settings: Settings) -> Result:
             health=room.folder / HEALTH,
             still_halted=lambda: _is_halted(room),
             secrets=secrets,
-            beside=beside(retrainer, weekly, room.clock) if weekly.weekly else None,
+            beside=beside(retrainer, weekly, room.clock) if retrainer else None,
         )
         try:
             run(schedule)
         finally:
-            retrainer.stop()
+            if retrainer:
+                retrainer.stop()
     return {"stopped": True}
 
 
