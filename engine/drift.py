@@ -6,6 +6,12 @@ limits of that index (0.1, 0.25) and p-values take rows for independent; feature
 bars are not, and cross them on any quiet day. So the limit of each feature is measured: the largest
 index that any window of as many sessions in a row reached within the training itself, held against
 the rest of it. This module knows arrays only; warnings stop nothing.
+
+False alarms at the default factor of 2, windows of 63 sessions of four symbols, features of the guide:
+0 of 20 random walks over 504 sessions each, 1 of 20 markets whose volatility clusters, 0.2 % of windows
+when the bundled prices of 2001-2007 are shuffled in blocks, 1.2 % of those of 2008-2009 and none of
+2010-2013. The textbook limit of 0.25 alarms on 94 to 100 % of all of them. Slow features (a mean of
+150 bars) vary so much within a training that little but a lasting change of level is found there.
 """
 
 from collections.abc import Iterator

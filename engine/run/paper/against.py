@@ -14,9 +14,9 @@ import numpy as np
 
 from engine import measures
 from engine.account import Conventions
-from engine.checkpoint import read
+from engine.checkpoint import RECORD, read
 from engine.drift import Gap, gap_of
-from engine.errors import TradingError
+from engine.errors import CheckpointError, TradingError
 from engine.measures import NotComputable
 from engine.registry import ID_DIGITS, Registry
 from engine.run.paper.drift import gaps_of
@@ -166,9 +166,15 @@ def _turns(life: Lived, settings: Settings) -> list[Turn]:
 def _folder(digest: str, settings: Settings) -> Path:
     # The folder of the settings where it is that agent, otherwise the registry's copy of it.
     named = Path(settings.paper.checkpoint or "")
-    if (named / "checkpoint.json").is_file() and read(named).digest == digest:
+    if (named / RECORD).is_file() and read(named).digest == digest:
         return named
-    return Registry(Path(settings.registry.dir)).place(digest)
+    copy = Registry(Path(settings.registry.dir)).place(digest)
+    if not copy.is_dir():
+        raise CheckpointError(
+            f"agent {digest[:ID_DIGITS]}: expected its folder as paper.checkpoint or {copy}, found "
+            "another or none; name it with --set paper.checkpoint=FOLDER, or registry.dir"
+        )
+    return copy
 
 
 def _replay(life: Lived, settings: Settings, turns: list[Turn], kept: Cuts) -> Recorder:
