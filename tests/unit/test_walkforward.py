@@ -21,6 +21,8 @@ from engine.report.folder import RunFolder
 from engine.report.walk_page import PAGE, write_walk_page
 from engine.run.backtest import new_venue, through_backtrader
 from engine.run.build import bars_of
+from engine.run.checks import enter
+from engine.run.commands import run_report
 from engine.run.compare_commands import run_compare
 from engine.run.compare_training import training_entry
 from engine.run.evaluation import deployed
@@ -396,6 +398,27 @@ def test_killed_while_testing_trains_nothing_again(whole: Path, tmp_path: Path) 
     assert files(folder) == files(whole)
 
 
+def test_report_writes_the_page_again_with_the_checks_that_were_run_since(
+    whole: Path, bars: Bars, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    before = json.loads((folder / COUNTED).read_text())
+    assert all(check["passed"] is None for check in before["checks"])
+    chosen = folder / "windows/01/agent/seed-0/training/best"
+    enter(made(), bars, "memory", False, "actions depend on the burn-in", chosen)
+    enter(made(), bars, "placebo", True, "no edge on any of them")
+    page = Path(run_report(folder, as_json=True)["page"]).read_text()
+    after = json.loads((folder / COUNTED).read_text())
+    told = {check["name"]: check for check in after.pop("checks")}
+    assert {name: before[name] for name in after} == after
+    assert told["Placebo markets"]["passed"]
+    assert told["Memory and burn-in"]["passed"] is False
+    assert "Run on 1 of 2 checkpoints" in told["Memory and burn-in"]["text"]
+    assert told["Parity"]["passed"] is None
+    assert "no edge on any of them" in page
+
+
 def test_a_complete_run_is_shown_again_without_another_look(whole: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
     assert walk_forward(made(), whole, Noted(), resume=True)["name"] == "tiny"
@@ -411,7 +434,7 @@ def test_a_run_is_resumed_with_its_own_settings_and_bars_only(whole: Path, tmp_p
     for name in ("settings.json", "data.json"):
         shutil.copy(whole / name, tmp_path / name)
     (tmp_path / "data.json").write_text('{"digest": "another"}')
-    with pytest.raises(DataError, match="expected the bars this walk-forward was begun with"):
+    with pytest.raises(DataError, match="expected the bars this run was begun with"):
         walk_forward(made(), tmp_path, Inline(), resume=True)
 
 
