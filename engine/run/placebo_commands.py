@@ -32,6 +32,7 @@ def run_placebo(
     """Run or resume a placebo check; print its table and verdict, enter both in the ledger."""
     if config is None and resume is None:
         raise UsageError("check placebo: expected a settings file, or --resume RUN; see configs/")
+    chosen_markets(only)  # a name that is unknown fails before a folder is made
     settings = find_settings(config or str(Path(str(resume)) / "settings.json"), overrides)
     with run_folder(settings, resume) as folder:
         say(f"run folder {folder}")
