@@ -188,7 +188,9 @@ registry.Registry(Path(sys.argv[2])).add(Path(sys.argv[3]), LINEAGE)
 """
 
 
-@pytest.mark.parametrize("step", ["rename", "to_disk", "_text"])
+@pytest.mark.parametrize(
+    "step", [pytest.param("rename", marks=pytest.mark.very_slow), "to_disk", "_text"]
+)
 def test_kill_between_copy_and_history_line_changes_no_champion(two, tmp_path, agent, step):
     two.promote(ids(two)[0], "the first", "person")
     before = (two.path / HISTORY).read_bytes()

@@ -195,9 +195,12 @@ def alone(tmp_path_factory):
     "program",
     [
         "import os; os._exit(1)",
-        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+        pytest.param(
+            "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+            marks=pytest.mark.very_slow,
+        ),
         HANGS,
-        ["/no/such/program"],
+        pytest.param(["/no/such/program"], marks=pytest.mark.very_slow),
         ANSWERS,
     ],
     ids=["crashes", "killed", "hangs", "absent", "mistake"],
