@@ -4,10 +4,23 @@ import argparse
 import json
 from pathlib import Path
 
+import pytest
+
 from engine.run.build import bars_of
 from tests.benchmarks.tdqn import Place, current, looked_at, run_all, settings_of
 from tests.benchmarks.tdqn_table import Result, table
 from tests.ten_instruments import PUBLISHED, TICKERS, one_file
+
+TRADING = (
+    "train.gamma=0.9",
+    "train.ppo.entropy_weight=0.02",
+    "train.learning_rate=0.002",
+    "train.updates=96",
+    "train.validate_every=96",
+    "train.watch_training=false",
+    'observation.features=["log_return", "momentum(5)", "momentum(20)", "momentum(60)", '
+    '"realised_vol(20)", "rsi(14)", "drawdown(60)"]',
+)  # the second agent of TDQN.md
 
 
 def test_an_agent_that_buys_and_holds_gets_the_number_of_the_table(shared_data, tmp_path):
@@ -60,7 +73,9 @@ def test_an_agent_that_only_holds_is_not_above_holding():
     assert "Above buy and hold on 0 of ten" in table(held, 2)
 
 
-def test_the_document_shows_the_results_that_are_kept(tmp_path):
+@pytest.mark.parametrize("pooled", [False, True])
+def test_the_document_shows_the_results_that_are_kept(tmp_path, pooled):
     folder = Path(__file__).parent
     text = (folder / "TDQN.md").read_text(encoding="utf-8")
-    assert table(current(Place(tmp_path, tmp_path), folder / "tdqn.jsonl"), 5) in text
+    place = Place(tmp_path, tmp_path, TRADING if pooled else (), pooled)
+    assert table(current(place, folder / "tdqn.jsonl"), 5) in text
