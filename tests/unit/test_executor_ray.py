@@ -48,7 +48,11 @@ def made(**train: Any) -> Settings:
 
 def job(folder: Path, split: dict[str, Any]) -> Job:
     return Job(
-        build(TREE | {"split": split, "train": TREE["train"] | {"updates": 300}}, ""), folder
+        build(
+            TREE | {"split": split, "train": TREE["train"] | {"updates": 60, "validate_every": 20}},
+            "",
+        ),
+        folder,
     )
 
 
