@@ -85,7 +85,14 @@ def edited(registry, folder):
     path.write_text(path.read_text().replace("won", "lost"))
 
 
-@pytest.mark.parametrize("spoil", [pytest.param(damaged, marks=VERY_SLOW), deleted, edited])
+def unreadable(registry, folder):
+    (registry.path / HISTORY).unlink()
+    (registry.path / HISTORY).mkdir()
+
+
+@pytest.mark.parametrize(
+    "spoil", [pytest.param(damaged, marks=VERY_SLOW), deleted, edited, unreadable]
+)
 def test_registry_that_cannot_be_trusted_changes_nothing_and_halts_nothing(
     acc, registry, agents, spoil
 ):

@@ -31,6 +31,9 @@ from engine.settings_paper import CHAMPION
 from engine.step import StepPolicy
 from engine.trader import Trader
 
+# Whatever is wrong with a champion, its files or its numbers is no reason to stop the agent before it.
+DOUBTS = (TradingError, OSError, ValueError)
+
 
 def pick_up(room: Room, notes: Notes, state: State, session: date) -> str:
     """Let the registry's champion decide from `session` on, if it is another one and fits.
@@ -44,7 +47,7 @@ def pick_up(room: Room, notes: Notes, state: State, session: date) -> str:
         if champion is None or state.changed == session:
             return ""
         info, bars, proof = _prepared(room, state, champion, session)
-    except TradingError as error:  # also a history that does not come now
+    except DOUBTS as error:  # also a history that does not come now
         return _decline(notes, state, session, champion, str(error))
     before = str(state.checkpoint)
     notes.note("promoted", session, _body(champion, before, proof))
@@ -61,7 +64,7 @@ def standing(settings: Settings, state: State) -> str | None:
     try:
         champion = Registry(Path(settings.registry.dir)).champion()
         newer = _newer(state, champion)
-    except TradingError as error:
+    except DOUBTS as error:
         return f"not followed: {error}"
     if newer is None:
         return "none waits"
