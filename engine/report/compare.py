@@ -131,7 +131,7 @@ def _pair(
         try:
             row["over_seeds"] = over_seeds(left, right)
         except NotComputable as error:
-            row["why"] = str(error)
+            row["why"] = row["why"] or str(error)
     return row
 
 

@@ -212,6 +212,21 @@ def test_paper_export_is_compared_and_what_is_not_known_of_it_is_said(tmp_path: 
     assert "different kind of record. 1: simulated test; paper: paper account" in told
 
 
+def test_run_that_never_moved_says_so_and_not_what_its_seeds_lack(tmp_path: Path) -> None:
+    entries = [
+        Entry(
+            **{
+                **vars(read_entry(backtest(tmp_path / name, curve(1)))),
+                "by_seed": {0: None, 1: None},
+            }
+        )
+        for name in ("a", "b")
+    ]
+    still = Entry(**{**vars(entries[1]), "equity": np.full(60, 5.0)})
+    pair = compared([entries[0], still]).pairs[0]
+    assert sentence(pair) == "b against a: cannot be told, the returns do not vary."
+
+
 # Bad inputs --------------------------------------------------------------------------------------
 
 
