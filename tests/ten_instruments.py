@@ -30,6 +30,12 @@ TICKERS = tuple(PUBLISHED)
 SPANS = ("2012-1-1_2018-1-1", "2018-1-1_2020-1-1")
 
 
+def has_files(data: Path | None) -> bool:
+    """Tell whether a folder holds both files of all ten."""
+    names = [f"{ticker}_{span}.csv" for ticker in TICKERS for span in SPANS]
+    return data is not None and all((data / name).is_file() for name in names)
+
+
 def one_file(data: Path, ticker: str, folder: Path) -> Path:
     """Join the training file to 2017-12-31 and the test file of one instrument; return the new file."""
     files = [data / f"{ticker}_{span}.csv" for span in SPANS]

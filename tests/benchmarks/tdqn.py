@@ -43,7 +43,7 @@ from engine.run.training import PARTS, TRAINING, train_run
 from engine.settings import Settings, load
 from tests.benchmarks.harness import say
 from tests.benchmarks.tdqn_table import Result, table
-from tests.ten_instruments import TICKERS, one_file
+from tests.ten_instruments import TICKERS, has_files, one_file
 
 OUT = Path("runs/tdqn.jsonl")
 WATCHED = 30  # bars of the test before the first decision
@@ -189,7 +189,7 @@ def main(words: list[str] | None = None) -> None:
     asked = parser.parse_args(words)
     if unknown := set(asked.tickers) - set(TICKERS):
         parser.error(f"unknown instrument {min(unknown)}; choose from {', '.join(TICKERS)}")
-    if not asked.table and (asked.data is None or not asked.data.is_dir()):
+    if not asked.table and not has_files(asked.data):
         parser.error(f"--data: expected the folder of the authors' files, found {asked.data}")
     runs = asked.out.with_suffix("")
     place = Place(asked.data or Path(), runs, tuple(asked.own), asked.pooled, asked.validate)
