@@ -31,7 +31,9 @@ class Result:
     def line(self) -> str:
         """Return it in one line of words."""
         told = f"{self.ticker} | seed {self.seed} | validation {self.validation:.3f}"
-        return f"{told} | test {self.sharpe:.3f} | {self.trades:.0f} trades | {self.seconds:.0f} s"
+        if not np.isnan(self.sharpe):
+            told += f" | test {self.sharpe:.3f} | {self.trades:.0f} trades"
+        return f"{told} | {self.seconds:.0f} s"
 
 
 def table(results: list[Result], seeds: int) -> str:
