@@ -20,7 +20,7 @@ from engine.run.counting import SERIES, counted, seen
 from engine.run.outputs import describe_data, versions
 from engine.run.record import Recorder
 from engine.run.validation import Looked, validator
-from engine.settings import Settings
+from engine.settings import Settings, build
 from engine.settings_course import StageSettings
 from engine.step import StepPolicy
 from engine.trader import TraderSpec
@@ -153,7 +153,9 @@ def require_same(
             f"{folder}: expected the run folder of a training, found no settings.json; "
             "name the folder that `barwise train` printed"
         )
-    old, new = json.loads(path.read_text(encoding="utf-8")), settings.model_dump(mode="json")
+    # What an older barwise did not ask was what is the default of today.
+    old = build(json.loads(path.read_text(encoding="utf-8")), str(path)).model_dump(mode="json")
+    new = settings.model_dump(mode="json")
     for part in parts:
         for key in sorted(old[part].keys() | new[part].keys()):
             if part == "train" and key in free:

@@ -71,6 +71,17 @@ def test_resuming_with_another_market_or_rule_is_refused_and_more_updates_are_no
         require_same(Settings(), tmp_path / "nothing")
 
 
+def test_a_run_of_a_version_that_knew_fewer_settings_is_resumed_with_their_defaults(
+    tmp_path: Path,
+) -> None:
+    older = Settings().model_dump(mode="json")
+    del older["train"]["executor"], older["retrain"]
+    (tmp_path / "settings.json").write_text(json.dumps(older))
+    require_same(Settings(), tmp_path, ("train", "retrain"))
+    with pytest.raises(CheckpointError, match=r"retrain\.held_back was \d+, found 99"):
+        require_same(build({"retrain": {"held_back": 99}}, ""), tmp_path, ("train", "retrain"))
+
+
 @pytest.mark.parametrize(
     "fading",
     [
