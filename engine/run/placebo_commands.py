@@ -14,7 +14,8 @@ from engine.run.executor import chosen, local
 from engine.run.outputs import describe_data, versions
 from engine.run.placebo import run_check, table_of, verdict
 from engine.run.placebo_plan import CONTROL, NO_EDGE, Placebo, chosen_markets
-from engine.run.walkforward import require_bars
+from engine.run.training import PARTS, require_same
+from engine.run.walkforward import FREE, require_bars
 from engine.settings import Settings
 
 SEEDS = 20
@@ -60,6 +61,7 @@ def _plan(
     bars = bars_of(settings)
     asked: dict[str, Any] = {"seeds": SEEDS, "only": None}
     if resume:
+        require_same(settings, folder, (*PARTS, "placebo"), FREE)
         require_bars(bars, folder)
         if (folder / ASKED).is_file():
             asked = json.loads((folder / ASKED).read_text(encoding="utf-8"))

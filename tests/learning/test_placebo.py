@@ -12,10 +12,11 @@ import pytest
 
 from engine.bars import CLOSE, HIGH, LOW, OPEN, VOLUME, Bars
 from engine.costs import Costs
-from engine.errors import CheckError, UsageError
+from engine.errors import CheckError, CheckpointError, UsageError
 from engine.features import FeatureSet
 from engine.observation import Scaler
 from engine.policy import ActionSpace
+from engine.report.folder import RunFolder
 from engine.run.build import bars_of
 from engine.run.executor import Inline
 from engine.run.placebo import Row, run_check, table_of, verdict
@@ -208,6 +209,15 @@ def test_check_is_resumed_counted_and_leaves_the_same_files(
     assert again["rows"] == told["rows"]
     assert (folder / "summary.json").read_bytes() == kept
     assert {path: path.read_bytes() for path in folder.rglob("score.json")} == scores
+
+
+def test_check_is_not_resumed_with_other_settings(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    settings = planned(folder, 2, ("Q4",)).settings
+    RunFolder(folder).write(settings=settings.model_dump(mode="json"))
+    for key, told in (("costs.rate=0.05", "costs.rate"), ("placebo.updates=7", "placebo.updates")):
+        with pytest.raises(CheckpointError, match=rf"{told} was .*start a new run"):
+            run_placebo(None, (key,), None, None, folder, as_json=True)
 
 
 def test_failed_training_is_told(tmp_path: Path) -> None:
