@@ -114,6 +114,22 @@ def test_session_that_was_caught_up_on_belongs_to_the_agent_that_caught_up(bars)
     ]
 
 
+def test_agent_that_comes_back_is_told_by_how_it_came_each_time(bars):
+    days = bars.sessions[5:8]
+    life = lived(
+        journal(
+            opened(),
+            seen(bars, 0, 7),
+            decision(days[0], digest=FIRST),
+            ("promoted", days[1], {"checkpoint": SECOND}),
+            decision(days[1], digest=SECOND),
+            ("promoted", days[2], {"checkpoint": FIRST}),
+            decision(days[2], digest=FIRST),
+        )
+    )
+    assert [agent["how"] for agent in agents_of(life)] == ["first", "promoted", "promoted"]
+
+
 def test_orders_differences_and_halts_are_counted(bars):
     day, symbols = bars.sessions[5], bars.symbols
     life = lived(

@@ -127,17 +127,15 @@ def agents_of(life: Lived) -> list[dict[str, str]]:
     """Return who decided from which session on, and how it came to that."""
     how = {"opened": "first", "promoted": "promoted", "resumed": "set by hand"}
     found: list[dict[str, str]] = []
-    for session, agent in zip(life.sessions, life.agents, strict=True):
+    for entry, agent in zip(life.decided, life.agents, strict=True):
         if not found or found[-1]["id"] != agent[:ID_DIGITS]:
-            kind = next(
-                (
-                    e.kind
-                    for e in reversed(life.entries)
-                    if e.body.get("checkpoint") == agent and e.kind in how
-                ),
-                "opened",
+            before = (  # one that comes back came in its own way each time
+                x.kind
+                for x in reversed(life.entries)
+                if x.number < entry.number and x.body.get("checkpoint") == agent and x.kind in how
             )
-            found.append({"from": str(session), "id": agent[:ID_DIGITS], "how": how[kind]})
+            kind = next(before, "opened")
+            found.append({"from": entry.session, "id": agent[:ID_DIGITS], "how": how[kind]})
     return found
 
 
