@@ -112,16 +112,16 @@ class Retrainer:
         self._note("stopped", "ended with the runner")
 
     def _ended(self, code: int) -> None:
-        if self._ending is not None:
+        if not code:  # also one that ended by itself while it was asked to
+            self._tell("done", f"retraining: {self._answer()}")
+        elif self._ending is not None:
             hours = self._budget.total_seconds() / 3600
             self._tell("failed", f"the retraining was ended after {hours:g} hours; {self._end()}")
         elif code < 0:
             name = signal.Signals(-code).name
             self._tell("failed", f"the retraining was killed by {name}; {self._end()}")
-        elif code:
-            self._tell("failed", f"the retraining failed with exit code {code}; {self._end()}")
         else:
-            self._tell("done", f"retraining: {self._answer()}")
+            self._tell("failed", f"the retraining failed with exit code {code}; {self._end()}")
 
     def _answer(self) -> str:
         try:

@@ -37,6 +37,16 @@ ANSWERS = """
 import json
 print(json.dumps({"promoted": None, "champion": "abc", "scored": True, "reason": "too few sessions"}))
 """
+ENDS_WHEN_ASKED = f"""
+import signal, sys
+def end(number, frame):
+    {ANSWERS.strip().replace(chr(10), chr(10) + "    ")}
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+print(flush=True)
+while True:
+    signal.pause()
+"""
 MINUTE = timedelta(minutes=1)
 
 
@@ -114,6 +124,19 @@ def test_retraining_that_hangs_past_its_budget_is_asked_then_ended(tmp_path):
         retrainer.watch()
         assert "was ended after 2 hours; trading goes on" in messages.told[0]
         assert last_retraining(tmp_path).startswith("failed at 2026-01-03T13:01:00")
+
+
+def test_answer_counts_even_where_it_comes_while_the_retraining_is_asked_to_end(tmp_path):
+    with child(tmp_path, ENDS_WHEN_ASKED) as (retrainer, clock, messages):
+        retrainer.start()
+        while not (tmp_path / ANSWER).read_bytes():  # until it hears SIGTERM
+            assert retrainer.child.poll() is None
+        clock.advance(timedelta(hours=2))
+        retrainer.watch()  # asks
+        finish(retrainer)
+        assert messages.told == [
+            "retraining: Not promoted, the champion abc stays: too few sessions."
+        ]
 
 
 def test_second_one_is_not_started_beside_the_first(tmp_path):
