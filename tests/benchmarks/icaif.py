@@ -14,6 +14,7 @@ OUT/trials.csv    every trial of the ledgers: what was tried on which dates, and
 """
 
 import argparse
+import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,6 @@ from engine.run.record import Recorder
 from engine.run.relay import Turn, relay
 from engine.run.validation import score_of
 from engine.run.walkforward_plan import AGENT, Part, WalkForward, plan
-from engine.run.walkforward_stitch import stitched
 from engine.settings import Settings, load
 from engine.trials import Ledger, Trial
 from tests.benchmarks.committee import together
@@ -89,21 +89,33 @@ def at_cost(settings: Settings, bps: float) -> Settings:
 
 
 def measured(walks: Walks, account: str, seed: int, bps: float) -> Row:
-    """Return the numbers of one account and seed at one commission."""
-    walk = walks.get(account) or next(iter(walks.values()))
+    """Return the numbers of an ensemble or the committee at one commission."""
+    walk = next(iter(walks.values()))
     settings = at_cost(walk.settings_of(AGENT, seed), bps)
     record = played(walks, account, seed, settings)
     found = metrics_of(settings, walk.bars, record, {})["agent"]
     return {"account": account, "seed": seed, "bps": bps, **{key: found[key] for key in SHOWN}}
 
 
+def reported(walk: WalkForward, rule: str) -> list[Row]:
+    """Return the numbers of a walk-forward's own tables; volatility at the costs of the run alone."""
+    steady = {row["seed"]: row["volatility"] for row in _read(walk.folder / "seeds.csv")}
+    plain = walk.settings.costs.rate * 1e4
+    rows = []
+    for row in _read(walk.folder / "costs.csv"):
+        if row["account"] == AGENT:
+            seed, bps = int(row["seed"]), float(row["bps"])
+            volatility = steady[row["seed"]] if np.isclose(bps, plain) else "nan"
+            found = {key: float((row | {"volatility": volatility})[key]) for key in SHOWN}
+            rows.append({"account": rule, "seed": seed, "bps": bps, **found})
+    return rows
+
+
 def played(walks: Walks, account: str, seed: int, settings: Settings) -> Recorder:
-    """Replay one account; the committee has no seed of its own."""
+    """Replay the ensemble of a seed, or the committee, which has no seed of its own."""
     if account == COMMITTEE:
         return together(tuple(walks.values()), settings)
-    if account == ENSEMBLE:
-        return ensemble(walks, seed, settings)
-    return stitched(walks[account], AGENT, seed, settings)
+    return ensemble(walks, seed, settings)
 
 
 def count(walks: Walks, account: str, seed: int, folder: Path) -> None:
@@ -120,12 +132,10 @@ def count(walks: Walks, account: str, seed: int, folder: Path) -> None:
 def run(walks: Walks, out: Path, series: Path) -> list[Row]:
     """Measure every rule and the ensemble, every seed and cost; write the tables; return the rows."""
     walk = next(iter(walks.values()))
-    accounts = [(account, seed) for account in (*walks, ENSEMBLE) for seed in walk.seeds]
-    accounts.append((COMMITTEE, walk.seeds[0]))
-    rows = []
-    for account, seed in accounts:
-        if account not in walks:
-            count(walks, account, seed, series)
+    mixed = [*((ENSEMBLE, seed) for seed in walk.seeds), (COMMITTEE, walk.seeds[0])]
+    rows = [row for rule, own in walks.items() for row in reported(own, rule)]
+    for account, seed in mixed:
+        count(walks, account, seed, series)
         bps = walk.settings.walkforward.cost_bps
         rows += [measured(walks, account, seed, each) for each in bps]
     plain = [row for row in rows if np.isclose(row["bps"], walk.settings.costs.rate * 1e4)]
@@ -201,6 +211,11 @@ def _of(rows: Sequence[Row], account: str, bps: float) -> np.ndarray:
     return np.array(
         [row["sharpe"] for row in rows if (row["account"], row["bps"]) == (account, bps)]
     )
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return [row for row in csv.DictReader(file) if row.get("kind", AGENT) == AGENT]
 
 
 def _columns(rows: Sequence[Row], names: Sequence[str]) -> dict[str, list[Any]]:
