@@ -14,7 +14,7 @@ from engine.run.executor import chosen, local
 from engine.run.outputs import describe_data, versions
 from engine.run.placebo import run_check, table_of, verdict
 from engine.run.placebo_plan import CONTROL, NO_EDGE, Placebo, chosen_markets
-from engine.run.training import PARTS, require_same
+from engine.run.training import PARTS, require_begun, require_same
 from engine.run.walkforward import FREE, require_bars
 from engine.settings import Settings
 
@@ -61,10 +61,10 @@ def _plan(
     bars = bars_of(settings)
     asked: dict[str, Any] = {"seeds": SEEDS, "only": None}
     if resume:
+        require_begun(folder, ASKED, "check placebo")
         require_same(settings, folder, (*PARTS, "placebo"), FREE)
         require_bars(bars, folder)
-        if (folder / ASKED).is_file():
-            asked = json.loads((folder / ASKED).read_text(encoding="utf-8"))
+        asked = json.loads((folder / ASKED).read_text(encoding="utf-8"))
     else:
         RunFolder(folder).write(
             settings=settings.model_dump(mode="json"),

@@ -14,7 +14,7 @@ from engine.checkpoint import read
 from engine.clock import Clock
 from engine.errors import DataError
 from engine.registry import Lineage, Registry
-from engine.report.folder import RunFolder, write_json
+from engine.report.folder import RunFolder, write_json, write_table
 from engine.run.backtest import baseline_trader
 from engine.run.build import bars_of
 from engine.run.console import progress, say
@@ -23,12 +23,13 @@ from engine.run.executor import Executor, Job, is_done, outcome
 from engine.run.outputs import describe_data, versions
 from engine.run.promoting import account_at_rest
 from engine.run.retrain_judge import judge
-from engine.run.retrain_plan import RESULT, Retraining, best_of, fixed, plan
+from engine.run.retrain_plan import RESULT, SEGMENTS, Retraining, best_of, fixed, plan
 from engine.run.retrain_report import PICKED
-from engine.run.training import PARTS, TRAINING, require_same
+from engine.run.training import PARTS, TRAINING, require_begun, require_same
 from engine.settings import Settings
 
 Result = dict[str, Any]
+BUDGET = ("workers", "nice", "lock_minutes", "schedule")  # may be others when a run goes on
 
 
 def retrain(
@@ -42,7 +43,8 @@ def retrain(
     bars = bars_of(settings)
     settings = fixed(settings, bars)
     if resume:
-        require_same(settings, folder, (*PARTS, "backtest", "retrain"), ())
+        require_begun(folder, SEGMENTS, "retrain")
+        require_same(settings, folder, (*PARTS, "backtest", "retrain"), BUDGET)
         _require_bars(bars.digest(), folder)
     work = plan(settings, bars, folder)
     for name in (*settings.backtest.baselines, *settings.retrain.promotion.baselines):
@@ -63,6 +65,10 @@ def retrain(
 
 
 def _begin(work: Retraining) -> None:
+    work.folder.mkdir(parents=True, exist_ok=True)
+    spans = work.spans()
+    dates = {edge: [span[edge] for span in spans.values()] for edge in ("start", "end")}
+    write_table(work.folder / SEGMENTS, {"segment": list(spans), **dates})
     RunFolder(work.folder).write(
         versions=versions(),
         data=describe_data(work.bars),
@@ -127,9 +133,7 @@ def _judge(work: Retraining, registry: Registry) -> Result:
         "run": str(work.folder),
         "name": work.settings.name,
         "data": work.bars.digest(),
-        "segments": {
-            name: work.span(getattr(work, name)) for name in ("train", "validation", "held_back")
-        },
+        "segments": work.spans(),
         "champion": champion.id if champion else None,
         "challengers": rows,
         "picked": picked,

@@ -1,5 +1,6 @@
 """What a retraining consists of: its dates, one training a challenger, and perhaps a refit.
 
+RUN/segments.csv                            its dates
 RUN/settings.json versions.json data.json   what it was made from; the newest session is fixed
 RUN/seed-0/ ...                             a run folder for each challenger
 RUN/judged/                                 accounts and returns on the held-back sessions, checks
@@ -23,6 +24,8 @@ from engine.settings import Settings, build
 from engine.windows import Segment
 
 JUDGED, RESULT = "judged", "retrain.json"
+SEGMENTS = "segments.csv"  # the first file of a retraining
+PARTS = ("train", "validation", "held_back")
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,10 @@ class Retraining:
     def span(self, segment: Segment) -> dict[str, str]:
         """Return a segment by date."""
         return {"start": self.day(segment.first), "end": self.day(segment.last)}
+
+    def spans(self) -> dict[str, dict[str, str]]:
+        """Return every segment by date."""
+        return {name: self.span(getattr(self, name)) for name in PARTS}
 
     def _made(self, split: dict[str, Segment], seed: int) -> Settings:
         tree: dict[str, Any] = self.settings.model_dump(mode="json")

@@ -12,7 +12,7 @@ import numpy as np
 
 from engine.bars import Bars
 from engine.checkpoint import POLICY, TrainedOn, read
-from engine.errors import CheckpointError, DataError
+from engine.errors import CheckpointError, DataError, UsageError
 from engine.report.folder import RunFolder
 from engine.run.build import bars_of, dates, distribution_of, new_spec
 from engine.run.console import TimeLeft, progress, say
@@ -142,7 +142,8 @@ def require_same(
 ) -> None:
     """Refuse to resume with settings that would make it another training.
 
-    `free`: the keys of [train] that may differ; by default those that only make it longer.
+    `free`: the keys of [train] and [retrain] that may differ; by default those that only make it
+    longer.
     Raises: CheckpointError naming the first key that differs, or that nothing is there.
     """
     if free is None:
@@ -158,7 +159,7 @@ def require_same(
     new = settings.model_dump(mode="json")
     for part in parts:
         for key in sorted(old[part].keys() | new[part].keys()):
-            if part == "train" and key in free:
+            if part in ("train", "retrain") and key in free:
                 continue
             if old[part].get(key) != new[part].get(key):
                 fades = (
@@ -168,6 +169,15 @@ def require_same(
                     f"{folder}: {part}.{key} was {old[part].get(key)}, found {new[part].get(key)}; "
                     f"{fades}resume with the settings it was started with, or start a new run"
                 )
+
+
+def require_begun(folder: Path, mark: str, command: str) -> None:
+    """Refuse to resume a folder that another command began: every kind of run leaves a `mark`."""
+    if not (folder / mark).exists():
+        raise UsageError(
+            f"{folder}: expected a run that `barwise {command}` began, found no {mark}; name the "
+            f"folder that it printed, or start a new run with `barwise {command} CONFIG`"
+        )
 
 
 def _course(settings: Settings, bars: Bars, spec: TraderSpec) -> "Curriculum":

@@ -18,12 +18,13 @@ from engine.run.console import progress, say
 from engine.run.executor import Executor, is_done, outcome
 from engine.run.job_progress import JobProgress, total_of
 from engine.run.outputs import describe_data, versions
-from engine.run.training import PARTS, WHERE, require_same
+from engine.run.training import PARTS, WHERE, require_begun, require_same
 from engine.run.walkforward_plan import Part, WalkForward, plan, window_table
 from engine.run.walkforward_stitch import Rivals, write_record
 from engine.run.walkforward_summary import sum_up
 from engine.settings import Settings
 
+WINDOWS = "windows.csv"  # the first file of a walk-forward
 FREE = (*WHERE, "tensorboard")  # what a resumed walk-forward may change
 
 
@@ -36,6 +37,7 @@ def walk_forward(
     """
     bars = bars_of(settings)
     if resume:
+        require_begun(folder, WINDOWS, "walkforward")
         require_same(settings, folder, (*PARTS, "backtest", "walkforward"), FREE)
         require_bars(bars, folder)
     walk = plan(settings, bars, folder)
@@ -58,7 +60,7 @@ def walk_forward(
 
 def _begin(walk: WalkForward) -> None:
     walk.folder.mkdir(parents=True, exist_ok=True)
-    write_table(walk.folder / "windows.csv", window_table(walk))
+    write_table(walk.folder / WINDOWS, window_table(walk))
     tested = walk.bars.between(
         walk.bars.sessions[walk.tested.first], walk.bars.sessions[walk.tested.last]
     )

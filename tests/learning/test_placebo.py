@@ -20,7 +20,7 @@ from engine.report.folder import RunFolder
 from engine.run.build import bars_of
 from engine.run.executor import Inline
 from engine.run.placebo import Row, run_check, table_of, verdict
-from engine.run.placebo_commands import run_placebo
+from engine.run.placebo_commands import ASKED, run_placebo
 from engine.run.placebo_markets import MARKETS, PRICE, placebo
 from engine.run.placebo_plan import CONTROL, TWIN, Placebo, chosen_markets
 from engine.run.placebo_score import excess_returns, optimum
@@ -215,6 +215,9 @@ def test_check_is_not_resumed_with_other_settings(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     settings = planned(folder, 2, ("Q4",)).settings
     RunFolder(folder).write(settings=settings.model_dump(mode="json"))
+    with pytest.raises(UsageError, match="expected a run that `barwise check placebo` began"):
+        run_placebo(None, (), None, None, folder, as_json=True)
+    (folder / ASKED).write_text("{}")
     for key, told in (("costs.rate=0.05", "costs.rate"), ("placebo.updates=7", "placebo.updates")):
         with pytest.raises(CheckpointError, match=rf"{told} was .*start a new run"):
             run_placebo(None, (key,), None, None, folder, as_json=True)

@@ -234,6 +234,16 @@ def test_resume_with_other_rules_is_refused(trained: Path) -> None:
         go(trained, True, made(held_back=40))
 
 
+def test_resume_may_ask_for_another_budget(trained: Path, yes: None) -> None:
+    assert go(trained, True, made(nice=0, lock_minutes=1.0))["promote"]
+
+
+def test_run_that_another_command_began_is_not_resumed(tmp_path: Path) -> None:
+    RunFolder(tmp_path).write(settings=made().model_dump(mode="json"))
+    with pytest.raises(UsageError, match="expected a run that `barwise retrain` began"):
+        go(tmp_path, resume=True)
+
+
 def test_first_champion_is_promoted_by_the_rules_with_its_lineage(trained: Path, yes: None) -> None:
     found = go(trained, resume=True)
     champion = registry().champion()

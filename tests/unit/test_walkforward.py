@@ -15,7 +15,7 @@ from rich.console import Console
 
 from engine.across_seeds import interquartile_mean
 from engine.bars import Bars
-from engine.errors import CheckpointError, DataError, SettingsError
+from engine.errors import CheckpointError, DataError, SettingsError, UsageError
 from engine.measures import returns_of, sharpe
 from engine.report.folder import RunFolder
 from engine.report.walk_page import PAGE, write_walk_page
@@ -27,7 +27,7 @@ from engine.run.compare_commands import run_compare
 from engine.run.compare_training import training_entry
 from engine.run.evaluation import deployed
 from engine.run.executor import Inline, Job, outcome
-from engine.run.walkforward import walk_forward
+from engine.run.walkforward import WINDOWS, walk_forward
 from engine.run.walkforward_compare import across
 from engine.run.walkforward_evidence import write_evidence
 from engine.run.walkforward_plan import AGENT, TWIN, WalkForward, plan
@@ -337,6 +337,12 @@ def test_numbers_over_seeds_are_interquartile_means_and_a_missing_one_leaves_non
     assert "missing" in across([1.0, None])["why"]
 
 
+def test_run_that_another_command_began_is_not_resumed(tmp_path: Path) -> None:
+    RunFolder(tmp_path).write(settings=made().model_dump(mode="json"))
+    with pytest.raises(UsageError, match="expected a run that `barwise walkforward` began"):
+        walk_forward(made(), tmp_path, Inline(), resume=True)
+
+
 def test_every_training_and_every_test_is_one_trial(tmp_path: Path) -> None:
     settings = build(TREE | {"trials_path": str(tmp_path / "trials.sqlite")}, "")
     with pytest.raises(Killed):
@@ -431,7 +437,7 @@ def test_a_run_is_resumed_with_its_own_settings_and_bars_only(whole: Path, tmp_p
     longer = build(TREE | {"train": TREE["train"] | {"updates": 8}}, "")
     with pytest.raises(CheckpointError, match=r"train\.updates was 4, found 8"):
         walk_forward(longer, whole, Inline(), resume=True)
-    for name in ("settings.json", "data.json"):
+    for name in ("settings.json", "data.json", WINDOWS):
         shutil.copy(whole / name, tmp_path / name)
     (tmp_path / "data.json").write_text('{"digest": "another"}')
     with pytest.raises(DataError, match="expected the bars this run was begun with"):
