@@ -45,11 +45,12 @@ class Orders:
         """Return day orders at the market for every `qty` that is not zero."""
         unused = np.full(qty.shape, np.nan)
         kind = (qty != 0).astype(np.int8)  # MARKET is 1, NONE is 0
-        return cls(qty, kind, unused, unused.copy(), np.ones(qty.shape, dtype=bool))
+        day, fractional = np.ones(qty.shape, dtype=bool), np.zeros(qty.shape, dtype=bool)
+        return cls(qty, kind, unused, unused.copy(), day, unused.copy(), fractional)
 
     def copy(self) -> Self:
         """Return orders that share no array with these."""
-        return type(self)(*(getattr(self, item.name).copy() for item in fields(self)))
+        return type(self)(*(getattr(self, name).copy() for name in self.__dataclass_fields__))
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, Field
 
+from engine.masks import some
 from engine.reasons import Reason, mark
 
 DUST = 1e-9  # fraction of equity: what is smaller is rounding, never a reason to trade
@@ -73,21 +74,21 @@ def _levels(
     # except that cutting one side moves the net: it comes last and cuts the heavier side.
     if not limits.allow_short:
         short = target < -DUST
-        if short.any():
+        if some(short):
             mark(reasons, short, Reason.SHORT_OFF)
             target = np.where(short, 0.0, target)
     target = _exposure(target, keep, limits, reasons)
     if limits.max_positions is not None:
         target = _positions(target, held, limits.max_positions, reasons)
     gross = np.abs(target).sum(axis=-1)
-    if (gross > limits.max_gross + DUST).any():
+    if some(gross > limits.max_gross + DUST):
         everything = np.ones(target.shape, dtype=bool)
         excess = gross - limits.max_gross
         target = _give_way(
             target, held, everything, keep, excess, limits.drift, reasons, Reason.MAX_GROSS
         )
     net = target.sum(axis=-1)
-    if (np.abs(net) > limits.max_net + DUST).any():
+    if some(np.abs(net) > limits.max_net + DUST):
         heavy = np.sign(target) == np.sign(net)[:, None]
         excess = np.abs(net) - limits.max_net
         target = _give_way(target, held, heavy, keep, excess, limits.drift, reasons, Reason.MAX_NET)
@@ -98,7 +99,7 @@ def _exposure(
     target: np.ndarray, keep: np.ndarray, limits: Limits, reasons: np.ndarray
 ) -> np.ndarray:
     size = np.abs(target)
-    if not (size > limits.max_exposure + DUST).any():
+    if not some(size > limits.max_exposure + DUST):
         return target
     allowed = limits.max_exposure + np.where(keep, limits.drift, DUST)
     over = size > allowed
@@ -109,7 +110,7 @@ def _exposure(
 def _positions(target: np.ndarray, held: np.ndarray, most: int, reasons: np.ndarray) -> np.ndarray:
     # Holdings first, then the larger wish; the earlier symbol on a tie.
     wished = np.abs(target) > DUST
-    if not (wished.sum(axis=-1) > most).any():
+    if not some(wished.sum(axis=-1) > most):
         return target
     new = np.abs(held) <= DUST
     order = np.lexsort((-np.abs(target), new, ~wished), axis=-1)
@@ -134,6 +135,8 @@ def _give_way(
     size = np.where(side, np.abs(target), 0.0)
     before = np.where(held * target > 0, np.abs(held), 0.0)
     grown = np.where(keep, 0.0, np.maximum(size - before, 0.0))
+    if not some(grown) and not some(excess > drift + DUST):
+        return target  # kept, and prices have not carried it far
     cut = np.zeros(target.shape)
     for part, slack in (
         (grown, 0.0),
@@ -155,7 +158,7 @@ def _turnover(
     most = limits.max_turnover or 0.0
     change = target - held
     turnover = np.abs(change).sum(axis=-1)
-    if not (turnover > most + DUST).any():
+    if not some(turnover > most + DUST):
         return target
     factor = np.minimum(1.0, most / np.maximum(turnover, DUST))[:, None]
     scaled = np.where(factor < 1.0, held + factor * change, target)
@@ -192,7 +195,7 @@ def check_orders(
         over = np.abs(qty) > most * (1.0 + DUST)
         mark(reasons, over, Reason.MAX_ORDER_VALUE)
         qty = np.where(over, np.copysign(most, qty), qty)
-    if not open_qty.any():
+    if not some(open_qty):
         return qty, reasons  # the targets were within the limits already, and rounding goes inwards
     base = held_qty + open_qty
     worth = price / np.where(equity > 0, equity, np.inf)[:, None]

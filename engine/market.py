@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, model_validator
 from engine.bars import MarketRow
 from engine.book import LIMIT, MARKET, STOP, STOP_LIMIT, Book, Orders
 from engine.costs import Costs
+from engine.masks import every, some
 
 DUST = 1e-9  # shares: what is smaller comes from rounding and counts as nothing
 
@@ -91,7 +92,7 @@ def _stop_limit_price(
 ) -> np.ndarray:
     # The path inside a bar is unknown, so a trigger inside the bar fills only where it must have:
     # at the stop if the limit allows that price, at the limit if the close lies beyond it.
-    if not (pending.kind == STOP_LIMIT).any():
+    if not some(pending.kind == STOP_LIMIT):
         return as_limit
     buy, limit, stop = pending.qty > 0, pending.limit, pending.stop
     gap = np.where(buy, row.open >= stop, row.open <= stop)
@@ -120,7 +121,7 @@ def apply_fills(book: Book, qty: np.ndarray, price: np.ndarray, fee: np.ndarray)
     basis = book.basis.copy()
     np.divide(held * basis + cost, after, out=basis, where=done & (held * qty >= 0))
     crossed = held * after < 0
-    if crossed.any():
+    if some(crossed):
         np.copyto(basis, price, where=crossed)
     basis *= after != 0
     book.cash -= (cost + fee).sum(axis=-1)
@@ -142,11 +143,17 @@ def needed(orders: Orders, book: Book, settings: VenueSettings) -> np.ndarray:
     A limit is reserved at its limit, everything else at the last price (or the stop, if higher)
     plus the collar. A symbol that has never traded has no price and reserves nothing.
     """
-    price = book.mark * (1.0 + settings.collar)
-    if (orders.kind > MARKET).any():
+    price = reserve_price(book, settings)
+    if some(orders.kind > MARKET):
         price = np.fmax(price, orders.stop * (1.0 + settings.collar))
         price = np.where((orders.kind == LIMIT) | (orders.kind == STOP_LIMIT), orders.limit, price)
     return opening(orders.qty, book.qty) * price
+
+
+def reserve_price(book: Book, settings: VenueSettings) -> np.ndarray:
+    """Return what a market order that opens reserves for a share: (B, N) dollars."""
+    price: np.ndarray = book.mark * (1.0 + settings.collar)
+    return price
 
 
 def buying_power(book: Book, pending: Orders | None, settings: VenueSettings) -> np.ndarray:
@@ -193,7 +200,7 @@ def affordable(cash: np.ndarray, qty: np.ndarray, price: np.ndarray, fee: np.nda
     buys = qty > 0
     left = cash - np.where(buys, 0.0, flow).sum(axis=-1)
     paid = np.ones(qty.shape, dtype=bool)
-    if (np.where(buys, flow, 0.0).sum(axis=-1) <= left).all():
+    if every(np.where(buys, flow, 0.0).sum(axis=-1) <= left):
         return paid
     for n in np.flatnonzero(buys.any(axis=0)):
         paid[:, n] = ~buys[:, n] | (flow[:, n] <= left)

@@ -14,6 +14,7 @@ import numpy as np
 
 from engine.errors import CheckpointError, DataError, SettingsError
 from engine.features import FeatureSet
+from engine.masks import every, within
 
 LIMIT = 10.0  # book inputs, and market inputs without a scaler, are cut here
 RECENT_BARS = 20  # trades further back than this look the same
@@ -92,7 +93,7 @@ class Scaler:
     def apply(self, features: np.ndarray) -> np.ndarray:
         """Scale, cut and cast. Shapes: (..., F) float64 in, float32 out; NaN stays NaN."""
         scaled = (features - self.mean) / self.scale
-        return np.asarray(np.clip(scaled, -self.clip, self.clip), dtype=np.float32)
+        return within(scaled, self.clip).astype(np.float32)
 
     def undo(self, scaled: np.ndarray, column: int) -> np.ndarray:
         """Return one feature as it was before scaling; what was cut stays at the cut.
@@ -140,29 +141,30 @@ def market_part(features: np.ndarray, scaler: Scaler | None) -> np.ndarray:
 def book_part(book: BookView, sleeve: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
     """Return the book inputs named.
 
-    Shapes: sleeve (B, N) in dollars; (B, N, P) float32 out, within LIMIT on both sides; P may be 0.
+    Shapes: sleeve (B, N) in dollars, or (B, 1) where all are alike; (B, N, P) float32 out, within
+    LIMIT on both sides; P may be 0.
     """
-    out = np.empty((*sleeve.shape, len(names)))
+    out = np.empty((*book.qty.shape, len(names)))
     for at, name in enumerate(names):
         out[..., at] = BOOK_INPUTS[name](book, sleeve)
-    return np.asarray(np.clip(out, -LIMIT, LIMIT), dtype=np.float32)
+    return within(out, LIMIT).astype(np.float32)
 
 
 def _position(book: BookView, sleeve: np.ndarray) -> np.ndarray:
     # At most full: beside others in one account a kept position may outgrow its sleeve, which a
     # book of one symbol never shows in training.
-    return np.clip(_over(book.value(), sleeve), -1.0, 1.0)
+    return within(_over(book.value(), sleeve), 1.0)
 
 
 def _unrealised(book: BookView, sleeve: np.ndarray) -> np.ndarray:
     # Return on the average entry price: a short gains when the price falls.
     change = _over(book.mark - book.basis, book.basis)
     signed = np.where(book.mark > 0, np.sign(book.qty) * change, 0.0)
-    return np.clip(signed, -1.0, 1.0)  # a position kept for years is no stranger than one doubled
+    return within(signed, 1.0)  # a position kept for years is no stranger than one doubled
 
 
 def _cash(book: BookView, sleeve: np.ndarray) -> np.ndarray:
-    return np.broadcast_to(_over(book.cash, book.equity())[:, None], sleeve.shape)
+    return _over(book.cash, book.equity())[:, None]  # one account for all of them
 
 
 def _bars_since_trade(book: BookView, sleeve: np.ndarray) -> np.ndarray:
@@ -173,6 +175,9 @@ def _bars_since_trade(book: BookView, sleeve: np.ndarray) -> np.ndarray:
 def _over(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     # A book without equity, or a symbol without a position, has a share of 0.
     known = below > 0
+    if every(known):
+        shares: np.ndarray = above / below
+        return shares
     return np.where(known, above, 0.0) / np.where(known, below, 1.0)
 
 

@@ -11,9 +11,11 @@ from pydantic import BaseModel, Field
 
 from engine.costs import Costs
 from engine.limits import Limits, check_orders
+from engine.market import reserve_price
+from engine.masks import every, some
 from engine.reasons import Reason, mark
 from engine.sizes import DECIMALS, NEAR, units
-from engine.venue import Book, Orders, VenueSettings, buying_power, needed, opening
+from engine.venue import Book, Orders, VenueSettings, buying_power, opening
 
 
 class Sizing(BaseModel, frozen=True, extra="forbid"):
@@ -56,17 +58,21 @@ def plan(
     """
     reasons = reasons.copy()
     equity = book.equity()
-    if (equity <= 0).any():
-        mark(reasons, np.broadcast_to(equity[:, None] <= 0, reasons.shape), Reason.RUINED)
-    trade = trade & (book.mark > 0) & (equity > 0)[:, None]
-    waiting = trade & (open_qty != 0)
-    if waiting.any():
+    alive = equity > 0
+    if not every(alive):
+        mark(reasons, np.broadcast_to(~alive[:, None], reasons.shape), Reason.RUINED)
+        trade = trade & alive[:, None]
+    trade = trade & (book.mark > 0)
+    if some(open_qty):
+        waiting = trade & (open_qty != 0)
         mark(reasons, waiting, Reason.ORDER_OPEN)
         trade = trade & ~waiting
+    if not some(trade):
+        return Plan(Orders.market(np.zeros(reasons.shape)), reasons)
     target = _closed_first(target, trade, book, sizing, reasons)
     qty = asked = np.where(trade, _sized(target, equity, book, sizing), 0.0)
     checked, cuts = check_orders(qty, book.qty, open_qty, book.mark, equity, limits)
-    if cuts.any():
+    if some(cuts):
         reasons |= cuts
         qty = _inward(checked, qty, book.qty, sizing)
     qty = _within_cash(qty, book, open_qty, equity, sizing, limits, costs, venue, reasons)
@@ -89,7 +95,7 @@ def _closed_first(
 ) -> np.ndarray:
     # From long to short, or back: to nothing first, unless one order may do it.
     flips = trade & (book.qty * target < 0)
-    if sizing.flip == "one_order" or not flips.any():
+    if sizing.flip == "one_order" or not some(flips):
         return target
     mark(reasons, flips, Reason.CLOSE_FIRST)
     return np.where(flips, 0.0, target)
@@ -125,12 +131,13 @@ def _within_cash(
     # Opening orders share what there is in proportion; closing ones are never cut. Fees are
     # counted at full size, so that the cut orders fit whatever the minimum fee is.
     opens = opening(qty, book.qty)
-    if not opens.any():
+    if not some(opens):
         return qty
-    waiting = Orders.market(open_qty) if open_qty.any() else None
+    waiting = Orders.market(open_qty) if some(open_qty) else None
     budget = buying_power(book, waiting, venue)
-    fee = costs.commission(opens, book.mark * (1.0 + venue.collar)).sum(axis=-1)
-    ask = needed(Orders.market(qty), book, venue).sum(axis=-1)
+    price = reserve_price(book, venue)
+    fee = costs.commission(opens, price).sum(axis=-1)
+    ask = (opens * price).sum(axis=-1)
     qty, opens = _cut(qty, opens, budget - fee, ask, book, sizing, reasons, Reason.BUYING_POWER)
     if limits.cash_reserve:
         buys = np.where(qty > 0, opens, 0.0)
@@ -153,7 +160,7 @@ def _cut(
 ) -> tuple[np.ndarray, np.ndarray]:
     # `ask` (B,) dollars are wanted for `opens` shares, `budget` (B,) are there.
     over = ask > np.maximum(budget, 0.0)
-    if not over.any():
+    if not some(over):
         return qty, opens
     factor = np.where(over, np.maximum(budget, 0.0) / np.where(over, ask, 1.0), 1.0)[:, None]
     hit = over[:, None] & (opens > 0)

@@ -184,7 +184,8 @@ def greedy(head: np.ndarray, space: ActionSpace, valid: np.ndarray | None = None
             return np.asarray(np.tanh(head[..., 0]))
         alpha, beta = beta_shape(head)
         return np.asarray((alpha - beta) / (alpha + beta))
-    return np.asarray(np.argmax(head if valid is None else np.where(valid, head, -np.inf), axis=-1))
+    logits = head if valid is None else np.where(valid, head, -np.inf)
+    return np.asarray(logits.argmax(axis=-1))
 
 
 def beta_shape(head: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

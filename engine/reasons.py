@@ -7,6 +7,8 @@ from enum import IntFlag
 
 import numpy as np
 
+from engine.masks import some
+
 
 class Reason(IntFlag):
     """One bit for each thing that can come between a wish and a fill."""
@@ -81,4 +83,5 @@ def explain(bits: int) -> list[str]:
 
 def mark(reasons: np.ndarray, where: np.ndarray, reason: Reason) -> None:
     """Set `reason` in place wherever `where` is true; both have the same shape."""
-    np.bitwise_or(reasons, np.int32(reason), out=reasons, where=where)
+    if some(where):
+        np.bitwise_or(reasons, np.int32(reason), out=reasons, where=where)

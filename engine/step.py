@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.checkpoint import POLICY, CheckpointInfo, read
 from engine.errors import CheckpointError
+from engine.masks import finite
 from engine.observation import Observation
 from engine.policy import Wish, decode, greedy
 
@@ -80,7 +81,7 @@ class StepPolicy:
 def _require_numbers(**parts: np.ndarray) -> None:
     # The gates clamp and the largest of NaN is an index: neither shows in what is ordered.
     for name, numbers in parts.items():
-        if not np.isfinite(numbers).all():
+        if not finite(numbers):
             raise CheckpointError(
                 f"{name} of the policy: expected finite numbers, found "
                 f"{int((~np.isfinite(numbers)).sum())} that are not; nothing was decided: check the "

@@ -6,7 +6,7 @@ to the venue and is handed in. It knows no files, no torch and no Backtrader.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -18,6 +18,7 @@ from engine.costs import Costs
 from engine.errors import CheckpointError, SettingsError
 from engine.features import FeatureSet, FeatureStream
 from engine.limits import Limits, constrain
+from engine.masks import every, finite
 from engine.observation import Layout, Observation, Scaler, book_part, market_part
 from engine.orders import Sizing, plan
 from engine.policy import ActionSpace, Policy, Wish, valid_actions
@@ -179,19 +180,18 @@ class Trader:
         """
         self.warm = self.warm + fresh
         sleeve = np.maximum(book.equity(), 0.0)[:, None] * self.spec.allocation
-        sleeve = np.broadcast_to(sleeve, self.shape)
         valid = valid_actions(self.spec.action, book.qty, self.spec.limits.allow_short)
         return Observation(market, book_part(book, sleeve, self.spec.book_inputs), fresh, valid)
 
     def act(self, obs: Observation) -> Wish:
         """Ask the policy and advance the memory of the symbols whose bar is fresh."""
         wish, memory = self.policy.act(obs, self.memory)
-        if not np.isfinite(wish.exposure).all() or not np.isfinite(memory).all():
+        if not finite(wish.exposure) or not finite(memory):
             raise CheckpointError(
                 "the policy returned a number that is not finite; expected finite exposures and "
                 "memory; nothing was ordered: train or choose another checkpoint"
             )
-        if obs.fresh.all():
+        if every(obs.fresh):
             self.memory = memory
         else:
             self.memory = np.where(obs.fresh[:, :, None], memory, self.memory)
@@ -206,14 +206,15 @@ class Trader:
         lookback and burn-in is flat; both carry the reason.
         """
         reasons = np.zeros(self.shape, dtype=np.int32)
-        wish = self._gate(obs, wish, traded, book, reasons)
-        equity = book.equity()
-        held = book.value() / np.where(equity > 0, equity, np.inf)[:, None]
+        equity, value = book.equity(), book.value()
+        wish = self._gate(obs, wish, traded, book.mark > 0, value, equity, reasons)
+        alive = (equity > 0)[:, None]
+        held = value / np.where(alive, equity[:, None], np.inf)
         wanted = wish.exposure * self.spec.allocation
         bound = constrain(wanted, wish.keep, held, self.spec.limits)
         planned = plan(
             bound.target,
-            bound.trade & traded & (equity > 0)[:, None],
+            bound.trade & traded & alive,
             reasons | bound.reasons,
             book,
             open_qty,
@@ -247,22 +248,28 @@ class Trader:
         )
 
     def _gate(
-        self, obs: Observation, wish: Wish, traded: np.ndarray, book: Book, reasons: np.ndarray
+        self,
+        obs: Observation,
+        wish: Wish,
+        traded: np.ndarray,
+        listed: np.ndarray,
+        value: np.ndarray,
+        equity: np.ndarray,
+        reasons: np.ndarray,
     ) -> Wish:
         # Rounding happens here and nowhere else, so that a last-bit difference buys no share.
         exposure = wish.exposure.astype(np.float64) * self._size(obs)
-        exposure = np.round(exposure, self.spec.sizing.decimals)
+        exposure = exposure.round(self.spec.sizing.decimals)
         ready = obs.fresh & (self.warm > self.spec.burn_in)
         exposure = np.where(ready, exposure, 0.0)
-        sleeve = np.maximum(book.equity(), 0.0)[:, None] * self.spec.allocation
-        held = book.value() / np.where(sleeve > 0, sleeve, np.inf)
+        sleeve = np.maximum(equity, 0.0)[:, None] * self.spec.allocation
+        held = value / np.where(sleeve > 0, sleeve, np.inf)
         near = (np.abs(exposure - held) < self.spec.action.band) & (exposure != 0.0)
         keep = (wish.keep & ready) | near | ~traded
-        listed = book.mark > 0
         mark(reasons, ~ready & traded, Reason.NOT_READY)
         mark(reasons, ~traded & listed, Reason.NOT_TRADED)
         mark(reasons, near & ~wish.keep & traded, Reason.BAND)
-        return replace(wish, exposure=exposure, keep=keep)
+        return Wish(exposure, keep)
 
     def _size(self, obs: Observation) -> np.ndarray | float:
         # Volatility targeting: the same exposure stands for the same risk in wild and in calm times.

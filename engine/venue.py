@@ -27,6 +27,7 @@ from engine.market import (
     short_fraction,
     unusable,
 )
+from engine.masks import finite, some
 from engine.reasons import Reason, mark
 from engine.sizes import at_fill
 
@@ -113,13 +114,17 @@ class SimVenue:
             )
         refused = np.zeros(self.shape, dtype=np.int32)
         sent = orders.qty != 0
-        if not sent.any():
+        if not some(sent):
             return refused
         self._check_orders(orders, sent, refused)
-        if refused.any():
+        if some(refused):
             orders = replace(orders, qty=np.where(refused == 0, orders.qty, 0.0))
         self._check_money(orders, orders.qty != 0, refused)
-        self._accept(orders, sent & (refused == 0))
+        if self._waiting or some(refused):
+            self._accept(orders, sent & (refused == 0))
+        else:
+            self.pending = orders.copy()
+            self._clear(~sent)
         return refused
 
     def advance(self, row: MarketRow) -> Outcome:
@@ -130,18 +135,18 @@ class SimVenue:
         outcome = Outcome.nothing(row.session, *self.shape)
         if self._waiting and self.settings.fill == "same_close":
             self._fill_at_mark(outcome)
-        if (row.split != 1.0).any():
+        if some(row.split != 1.0):
             outcome.split_cash = apply_split(self.book, self.pending, row.split)
             restate(outcome, row.split)  # nothing has filled yet, but at the close just seen
-        if self.settings.pay_dividends and row.dividend.any():
+        if self.settings.pay_dividends and some(row.dividend):
             outcome.dividends = pay_dividend(self.book, row.dividend)
         self.book.since += self.book.since >= 0
         if self._waiting and self.settings.fill != "same_close":
             self._fill(row, outcome)
         np.copyto(self.book.mark, row.close, where=row.traded)
-        if self._waiting:
+        if not self._plain:
             self._expire(row, outcome)
-        if row.ended.any():
+        if some(row.ended):
             self._end(row.ended, outcome)
         self._priced = row.traded
         self._session = row.session
@@ -188,20 +193,20 @@ class SimVenue:
     def _check_orders(self, orders: Orders, sent: np.ndarray, refused: np.ndarray) -> None:
         if self._waiting:
             mark(refused, sent & (self.pending.qty != 0), Reason.ORDER_OPEN)
-        if self._ended.any():
+        if some(self._ended):
             mark(refused, sent & self._ended, Reason.DELISTED)
         bad = sent & (orders.kind == NONE)
-        if (orders.kind > MARKET).any() or not np.isfinite(orders.qty).all() or bad.any():
+        if some(orders.kind > MARKET) or not finite(orders.qty) or some(bad):
             mark(refused, sent & unusable(orders), Reason.BAD_ORDER)
         if self.settings.fill == "same_close":  # which knows no path for limits and stops
             mark(refused, sent & (orders.kind > MARKET), Reason.BAD_ORDER)
-        if (orders.qty != np.rint(orders.qty)).any():
+        if some(orders.qty != np.rint(orders.qty)):
             mark(refused, sent & short_fraction(orders, self.book), Reason.SHORT_FRACTION)
 
     def _check_money(self, orders: Orders, accepted: np.ndarray, refused: np.ndarray) -> None:
         book = self.book
         ruined = book.equity() <= 0
-        if ruined.any():
+        if some(ruined):
             mark(refused, accepted & ruined[:, None], Reason.RUINED)
             accepted = accepted & ~ruined[:, None]
         if self.settings.account == "cash":
@@ -209,16 +214,13 @@ class SimVenue:
         waiting = self.pending if self._waiting else None
         free = buying_power(book, waiting, self.settings)
         ask = needed(orders, book, self.settings)
-        if ((ask * accepted).sum(axis=-1) > free).any():
+        if some((ask * accepted).sum(axis=-1) > free):
             mark(refused, accepted & ~granted(orders.qty, ask, free), Reason.BUYING_POWER)
 
     def _accept(self, orders: Orders, taken: np.ndarray) -> None:
-        if not self._waiting and taken.all():
-            self.pending = orders.copy()
-        else:
-            for name in orders.__dataclass_fields__:
-                new, old = getattr(orders, name), getattr(self.pending, name)
-                setattr(self.pending, name, np.where(taken, new, old))
+        for name in orders.__dataclass_fields__:
+            new, old = getattr(orders, name), getattr(self.pending, name)
+            setattr(self.pending, name, np.where(taken, new, old))
         self._refresh()
 
     def _fill(self, row: MarketRow, outcome: Outcome) -> None:
@@ -257,7 +259,7 @@ class SimVenue:
     def _execute(
         self, ready: np.ndarray, price: np.ndarray, session: np.ndarray, outcome: Outcome
     ) -> None:
-        if not ready.any():
+        if not some(ready):
             return
         qty = np.where(ready, self.pending.qty, 0.0)
         fee = self.costs.fee(qty, price, session[:, None])
@@ -275,8 +277,6 @@ class SimVenue:
 
     def _expire(self, row: MarketRow, outcome: Outcome) -> None:
         late = (self.pending.qty != 0) & self.pending.day & row.traded
-        if self._plain or not late.any():
-            return
         mark(outcome.refused, late, Reason.EXPIRED)
         outcome.unfilled = np.where(late, self.pending.qty, outcome.unfilled)
         self._clear(late)
@@ -296,5 +296,5 @@ class SimVenue:
 
     def _refresh(self) -> None:
         # What the short paths ask before they skip work: anything waiting, and only market orders?
-        self._waiting = bool((self.pending.qty != 0).any())
-        self._plain = not self._waiting or not bool((self.pending.kind > MARKET).any())
+        self._waiting = some(self.pending.qty)
+        self._plain = not self._waiting or not some(self.pending.kind > MARKET)

