@@ -14,6 +14,7 @@ import numpy as np
 from engine.bars import CLOSE, VOLUME, Bars
 from engine.errors import DataError
 from engine.feature_functions import DAY, FIELDS
+from engine.masks import some
 
 # Behind the six fields of a window, the store keeps what each bar's events do to earlier bars.
 PRICE_FACTOR, VOLUME_FACTOR = FIELDS, FIELDS + 1
@@ -82,7 +83,7 @@ def adjust(stored: np.ndarray) -> np.ndarray:
 
     Shapes: (n, 8, L) in; (n, 6, L) out.
     """
-    windows = np.ascontiguousarray(stored[:, :FIELDS])
+    windows: np.ndarray = stored[:, :FIELDS].copy()
     apply_factors(windows, stored[:, PRICE_FACTOR], stored[:, VOLUME_FACTOR])
     return windows
 
@@ -90,10 +91,10 @@ def adjust(stored: np.ndarray) -> np.ndarray:
 def apply_factors(windows: np.ndarray, price: np.ndarray, volume: np.ndarray) -> None:
     """Adjust raw windows in place. Shapes: windows (n, 6, L), factors (n, L)."""
     later = price[:, :0:-1]  # newest first, the first bar left out: it has nothing before it
-    if (later != 1.0).any():
+    if some(later != 1.0):
         windows[:, : CLOSE + 1, :-1] *= _suffix_products(later)[:, None]
     later = volume[:, :0:-1]
-    if (later != 1.0).any():
+    if some(later != 1.0):
         windows[:, VOLUME, :-1] *= _suffix_products(later)
 
 

@@ -26,7 +26,9 @@ from engine.feature_windows import (
     series_of,
     worthless_dividend,
 )
+from engine.masks import every, finite, some
 
+SLACK = 64  # bars that live windows slide before they are copied back
 VERSION = 1  # raised when a feature of the same name comes to mean another number
 
 
@@ -122,7 +124,8 @@ class FeatureStream:
     Gives the rows of `FeatureSet.history`, bit for bit. Its state is `state()`, nothing else.
     """
 
-    _stored: np.ndarray  # (N, 8, lookback) raw fields and event factors, NaN where not yet filled
+    _stored: np.ndarray  # (N, 8, lookback + SLACK) raw fields, event factors; NaN: not yet filled
+    _end: int  # where the windows end in it
     _count: np.ndarray  # (N,) bars held, at most lookback
     _split: np.ndarray  # (N,) events that wait for the next traded bar
     _dividend: np.ndarray
@@ -156,12 +159,11 @@ class FeatureStream:
             )
         self._append(day, ohlcv, np.asarray(traded, dtype=bool), split, dividend)
         ready = traded & (self._count >= self.features.lookback)
+        if every(ready):
+            return self._rows(self._windows, ready), ready
         rows = np.full((len(ready), len(self.features)), np.nan)
-        if ready.any():
-            found = self.features.compute(adjust(self._stored[ready]))
-            names = [self.symbols[at] for at in np.flatnonzero(ready)]
-            self.features.require_finite(found, names, np.full(len(found), day))
-            rows[ready] = found
+        if some(ready):
+            rows[ready] = self._rows(self._windows[ready], ready)
         return rows, ready
 
     def prime(self, bars: Bars) -> None:
@@ -177,7 +179,9 @@ class FeatureStream:
         for at in range(len(bars.symbols)):
             series = series_of(bars, at)
             held = min(len(series.rows), length)
-            self._stored[at, :, length - held :] = series.stored[:, len(series.rows) - held :]
+            self._stored[at, :, length - held : length] = series.stored[
+                :, len(series.rows) - held :
+            ]
             self._count[at] = held
             self._split[at], self._dividend[at] = series.split, series.dividend
         if len(bars.sessions):
@@ -186,7 +190,7 @@ class FeatureStream:
     def state(self) -> dict[str, np.ndarray]:
         """Return all state as named arrays."""
         return {
-            "stored": self._stored.copy(),
+            "stored": self._windows.copy(),
             "count": self._count.copy(),
             "split": self._split.copy(),
             "dividend": self._dividend.copy(),
@@ -195,12 +199,13 @@ class FeatureStream:
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Go on from a state, bit for bit. Raises: DataError when its shape does not fit."""
-        if state["stored"].shape != self._stored.shape:
+        if state["stored"].shape != self._windows.shape:
             raise DataError(
-                f"feature windows: expected shape {self._stored.shape} (symbols, fields, bars), "
+                f"feature windows: expected shape {self._windows.shape} (symbols, fields, bars), "
                 f"found {state['stored'].shape}; prime the stream from bars instead"
             )
-        self._stored = state["stored"].copy()
+        self._end = self.features.lookback
+        self._windows[...] = state["stored"]
         self._count = state["count"].copy()
         self._split = state["split"].copy()
         self._dividend = state["dividend"].copy()
@@ -217,33 +222,66 @@ class FeatureStream:
         # What happens while a symbol does not trade waits for its next bar.
         split_now = self._split * split
         dividend_now = self._dividend / split + dividend
-        first = self._count == 0
-        previous = np.where(first, 1.0, self._stored[:, CLOSE, -1])
-        factor = np.where(first, 1.0, price_factor(previous, split_now, dividend_now))
-        if (factor[traded] <= 0.0).any():
-            at = int(np.flatnonzero(traded & (factor <= 0.0))[0])
-            raise worthless_dividend(self.symbols[at], day)
         bar = np.empty((len(traded), STORED))
         bar[:, : VOLUME + 1] = ohlcv
         bar[:, DAY] = day.astype(np.int64)
-        bar[:, PRICE_FACTOR] = factor
-        bar[:, VOLUME_FACTOR] = np.where(first, 1.0, split_now)
-        if traded.all():
-            self._stored[:, :, :-1] = self._stored[:, :, 1:]
-            self._stored[:, :, -1] = bar
-        else:
-            shifted = np.concatenate(
-                (self._stored[traded][:, :, 1:], bar[traded][:, :, None]), axis=2
-            )
-            self._stored[traded] = shifted
+        bar[:, PRICE_FACTOR:] = 1.0
+        if some(split_now != 1.0) or some(dividend_now):
+            self._put_factors(bar, day, traded, split_now, dividend_now)
+        self._shift(bar, traded)
         self._count = np.minimum(self._count + traded, self.features.lookback)
         self._split = np.where(traded, 1.0, split_now)
         self._dividend = np.where(traded, 0.0, dividend_now)
         self._session = day
 
+    def _put_factors(
+        self,
+        bar: np.ndarray,
+        day: np.datetime64,
+        traded: np.ndarray,
+        split: np.ndarray,
+        dividend: np.ndarray,
+    ) -> None:
+        # A symbol's first bar has nothing before it that its events could change.
+        first = self._count == 0
+        previous = np.where(first, 1.0, self._windows[:, CLOSE, -1])
+        factor = np.where(first, 1.0, price_factor(previous, split, dividend))
+        worthless = np.flatnonzero(traded & (factor <= 0.0))
+        if worthless.size:
+            raise worthless_dividend(self.symbols[int(worthless[0])], day)
+        bar[:, PRICE_FACTOR] = factor
+        bar[:, VOLUME_FACTOR] = np.where(first, 1.0, split)
+
+    @property
+    def _windows(self) -> np.ndarray:
+        # (N, 8, lookback), a view. They slide along a longer store, so that most bars copy nothing.
+        return self._stored[:, :, self._end - self.features.lookback : self._end]
+
+    def _shift(self, bar: np.ndarray, traded: np.ndarray) -> None:
+        if not some(traded):
+            return
+        if self._end == self._stored.shape[2]:
+            held = self._windows.copy()
+            self._end = self.features.lookback
+            self._windows[...] = held
+        before, self._end = self._windows, self._end + 1
+        if every(traded):
+            self._stored[:, :, self._end - 1] = bar
+            return
+        idle = ~traded  # whose windows stay what they are, one place further on
+        self._windows[idle] = before[idle]
+        self._stored[traded, :, self._end - 1] = bar[traded]
+
+    def _rows(self, windows: np.ndarray, ready: np.ndarray) -> np.ndarray:
+        found = self.features.compute(adjust(windows))
+        if not finite(found):
+            names = [self.symbols[at] for at in np.flatnonzero(ready)]
+            self.features.require_finite(found, names, np.full(len(found), self._session))
+        return found
+
     def _clear(self) -> None:
-        n = len(self.symbols)
-        self._stored = np.full((n, STORED, self.features.lookback), np.nan)
+        n, self._end = len(self.symbols), self.features.lookback
+        self._stored = np.full((n, STORED, self._end + SLACK), np.nan)
         self._count = np.zeros(n, np.int64)
         self._split = np.ones(n)
         self._dividend = np.zeros(n)
