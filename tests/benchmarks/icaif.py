@@ -174,10 +174,9 @@ def as_markdown(rows: Sequence[Row]) -> str:
     for account in dict.fromkeys(row["account"] for row in rows):
         own = [row for row in rows if row["account"] == account]
         each = np.array([row["sharpe"] for row in own])
-        low, high = bootstrap_interval(each) if len(each) > 1 else (np.nan, np.nan)
         means = {key: interquartile_mean(np.array([row[key] for row in own])) for key in SHOWN}
         cells = [account, ", ".join(f"{x:.2f}" for x in each), f"{means['sharpe']:.3f}"]
-        cells += [f"{low:.2f} to {high:.2f}"]
+        cells.append("{:.2f} to {:.2f}".format(*bootstrap_interval(each)) if len(each) > 1 else "-")
         cells += [f"{100 * means[key]:.1f} %" for key in SHOWN[1:-1]] + [f"{means['turnover']:.2f}"]
         lines.append(" | ".join(cells))
     return "\n".join(f"| {line} |" for line in lines)
