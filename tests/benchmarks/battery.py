@@ -35,6 +35,7 @@ from agents.networks import ActorCritic
 from agents.train import LEARNERS
 from engine.checkpoint import CheckpointInfo
 from engine.policy import decode, greedy
+from engine.run.training import WHERE
 from tests.benchmarks.agent import record, sample, spec_for
 from tests.benchmarks.harness import say
 from tests.benchmarks.plan import TWIN, Plan
@@ -127,12 +128,12 @@ def learned(plan: Plan, learner: str, seed: int) -> Result:
 
 
 def digest(plan: Plan, learner: str) -> str:
-    """Return a short name of everything a learner's settings say, the seed apart."""
+    """Return a short name of what a learner's settings say; neither seed nor machine is in it."""
     if plan.peers.get(learner):
         told: Any = dict(plan.peers[learner])
     else:
         own = "PPO" if learner in plan.peers else learner
-        own_settings = plan.settings(own, 0).model_dump(mode="json")
+        own_settings = plan.settings(own, 0).model_dump(mode="json", exclude=set(WHERE))
         told = [own_settings, plan.network(own), plan.scale, plan.unit]
     text = json.dumps([plan.steps, told], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -1,5 +1,6 @@
 """The battery's tables come out, its tasks are what they say, and memory is what solves them."""
 
+from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -16,6 +17,7 @@ from tests.benchmarks.battery import (
     EPISODES,
     battery,
     current,
+    digest,
     exam,
     found,
     learner_of,
@@ -68,6 +70,13 @@ def test_a_result_of_other_settings_does_not_count(folder):
     assert len(current(kept, QUICK, 1)) == 1
     assert current(kept, (NAMED["Recall-5"],), 1) == []  # more steps
     assert current(kept, QUICK, 0) == []
+
+
+def test_where_a_training_runs_is_no_other_setting():
+    (plan,) = QUICK
+    for own, same in (({"executor": "ray", "workers": 4}, True), ({"gamma": 0.5}, False)):
+        other = replace(plan, ours={**plan.ours, "PPO": {**plan.ours["PPO"], **own}})
+        assert (digest(other, "PPO") == digest(plan, "PPO")) is same
 
 
 def test_the_table_is_made_from_what_was_found(folder, capsys):
