@@ -24,6 +24,7 @@ from engine.run.backtest import baseline_trader, new_venue, run_baselines, throu
 from engine.run.build import dates
 from engine.run.crossings import with_best_windows
 from engine.run.evaluation import evaluate
+from engine.run.walkforward_plan import plan, window_table
 from engine.settings import load
 from engine.sources import load as load_bars
 from tests.ten_instruments import PUBLISHED, TICKERS, one_file
@@ -260,3 +261,17 @@ def test_every_setting_for_published_tables_is_printed(shared_data, tmp_path):
     grave = [item.text for item in cautions(folder.read()) if item.grave]
     for text in ("at the next close", "price of their fill", "one order", "Only closes were read"):
         assert any(text in item for item in grave), text
+
+
+def test_our_agents_walk_forward_on_the_protocol_of_the_paper(shared_data, tmp_path):
+    folder = f'data.path="{shared_data / "dow30-2009-2020"}"'
+    ours = load(CONFIGS / "icaif2020-agents.toml", (folder,))
+    table = load(CONFIGS / "icaif2020.toml", (folder,))
+    assert (ours.data, ours.costs, ours.venue) == (table.data, table.costs, table.venue)
+    assert ours.backtest.cash == table.backtest.cash == 1_000_000.0
+    found = window_table(plan(ours, bars_of(ours.data), tmp_path))
+    assert len(found["window"]) == 18
+    assert set(found["train_start"]) == {"2009-01-02"}
+    assert set(found["validation_sessions"]) == set(found["test_sessions"][:-1]) == {63}
+    assert (found["train_end"][0], found["test_start"][0]) == ("2015-10-01", "2016-01-04")
+    assert found["test_end"][-1] == "2020-05-12"
