@@ -8,6 +8,7 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -177,11 +178,15 @@ class Bars:
             traded=self.traded[t : t + 1],
             split=self.split[t : t + 1],
             dividend=self.dividend[t : t + 1],
-            ended=self.sessions[t : t + 1, None] > self.ended,  # a comparison with NaT is False
+            ended=self._gone[t : t + 1],
         )
 
     def has_ended(self) -> np.ndarray:
         """Tell, per session, which symbols had their last bar in the past. Shapes: (T, N) bool."""
+        return self._gone.copy()
+
+    @cached_property
+    def _gone(self) -> np.ndarray:
         return self.sessions[:, None] > self.ended[None, :]  # a comparison with NaT is False
 
     def closed_at(self) -> np.ndarray:

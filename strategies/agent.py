@@ -10,6 +10,7 @@ import backtrader as bt
 import numpy as np
 
 from engine.errors import DataError, UsageError
+from engine.masks import every
 from engine.step import StepPolicy
 from engine.trader import Trader, TraderSpec
 from engine.venue import Orders, VenueSettings
@@ -17,6 +18,8 @@ from strategies.books import StockBook, VenueBook
 
 FIELDS = ("open", "high", "low", "close", "volume")
 EVENTS = ("traded", "split", "dividend")
+NOTHING, PLAIN = [0.0, 1.0, 0.0], [1.0, 1.0, 0.0]  # what they say without a bar, and of a plain one
+NO_PRICES = [np.nan] * len(FIELDS)
 NOT_FILLED = (bt.Order.Margin, bt.Order.Rejected, bt.Order.Expired)
 
 
@@ -92,29 +95,19 @@ class AgentStrategy(bt.Strategy):
         return np.datetime64(self.datetime.date(0), "D")
 
     def _closed_bars(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        # Shapes: (N, 5), (N,), (N,), (N,). A feed without a bar today must not be read at all: it
-        # shows its last bar, or one of the future.
-        count = len(self.datas)
-        ohlcv, traded = np.full((count, len(FIELDS)), np.nan), np.zeros(count, dtype=bool)
-        split, dividend = np.ones(count), np.zeros(count)
+        # Shapes: (N, 5), (N,), (N,), (N,).
         now = self.datetime[0]
-        for column, (stamp, events, fields) in enumerate(self._lines):
-            if not len(stamp) or stamp[0] != now:
-                continue
-            if events:
-                fresh, split[column], dividend[column] = [line[0] for line in events]
-                if not fresh:
-                    continue
-            traded[column] = True
-            ohlcv[column] = [line[0] for line in fields]
+        read = np.array([_closed_bar(*lines, now) for lines in self._lines])
+        traded, split, dividend = read[:, 0] != 0.0, read[:, 1], read[:, 2]
+        ohlcv = read[:, len(EVENTS) :]
         self._require_prices(ohlcv, traded)
         return ohlcv, traded, split, dividend
 
     def _require_prices(self, ohlcv: np.ndarray, traded: np.ndarray) -> None:
-        prices = ohlcv[traded, :-1]
-        if (np.isfinite(prices) & (prices > 0)).all():
+        usable = (ohlcv[:, :-1] > 0.0) & (ohlcv[:, :-1] < np.inf)
+        if every(usable | ~traded[:, None]):
             return
-        bad = traded & ~(np.isfinite(ohlcv[:, :-1]) & (ohlcv[:, :-1] > 0)).all(axis=1)
+        bad = traded & ~usable.all(axis=1)
         name = self.datas[int(np.flatnonzero(bad)[0])]._name
         raise DataError(
             f'feed "{name}", {self._session()}: expected four prices above zero, found '
@@ -146,6 +139,16 @@ class AgentStrategy(bt.Strategy):
                 f"one of shape {trader.shape}; build it for the feeds it gets"
             )
         return trader
+
+
+def _closed_bar(stamp: Any, events: list[Any], fields: list[Any], now: float) -> list[float]:
+    # EVENTS and FIELDS of one feed. One without a bar today must not be read at all: it shows its last
+    # bar, or one of the future. Its lines move together, so their place is asked for once.
+    at = stamp._idx
+    if not len(stamp) or stamp.array[at] != now:
+        return NOTHING + NO_PRICES
+    told = [line.array[at] for line in events] or PLAIN
+    return told + ([line.array[at] for line in fields] if told[0] else NO_PRICES)
 
 
 def _lines_of(data: Any) -> tuple[Any, list[Any], list[Any]]:

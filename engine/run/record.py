@@ -12,6 +12,7 @@ import numpy as np
 
 from engine.bars import MarketRow
 from engine.journal import Journal
+from engine.masks import some
 from engine.reasons import REFUSALS, explain
 from engine.trader import Decision, Trader
 from engine.venue import Book, Orders, Outcome, Venue
@@ -23,6 +24,8 @@ FIELDS = (
     "rejected", "refused", "unfilled", "filled", "price", "fee", "settled", "qty", "mark", "cash",
     "equity",
 )  # fmt: skip
+
+OUTCOME = ("refused", "unfilled", "filled", "price", "fee", "settled")
 
 
 class Recorder:
@@ -50,14 +53,19 @@ class Recorder:
 
     def advanced(self, outcome: Outcome, book: Book) -> None:
         """Open the row of a bar with what the venue did on it."""
-        self._open(outcome.session[0], book)
-        self._note("rejected", np.zeros(book.qty.shape, dtype=np.int32))
-        for name in ("refused", "unfilled", "filled", "price", "fee", "settled"):
-            self._note(name, getattr(outcome, name))
+        if len(self.rows) - self._written >= FLUSH:
+            self.flush()
+        self.sessions.append(outcome.session[0].astype("datetime64[D]"))
+        # A book changes in place and is copied; what a bar hands out is made for it and stays.
+        row = {"qty": book.qty[0].copy(), "mark": book.mark[0].copy(), "cash": book.cash[0]}
+        row |= {"equity": book.equity()[0], "rejected": np.zeros_like(outcome.refused[0])}
+        row |= {name: getattr(outcome, name)[0] for name in OUTCOME}
+        self.rows.append(row)
 
     def submitted(self, refused: np.ndarray) -> None:
         """Add what was not accepted to the bar of its decision."""
-        self.rows[-1]["rejected"] = self.rows[-1]["rejected"] | refused[0]
+        if some(refused):
+            self.rows[-1]["rejected"] = self.rows[-1]["rejected"] | refused[0]
 
     def complete(self) -> int:
         """Return how many bars are complete: those with a decision; an interrupt may leave one not."""
@@ -76,33 +84,20 @@ class Recorder:
             self._written = len(self.rows)
             self._journal.commit()
 
-    def _open(self, session: np.datetime64, book: Book) -> None:
-        if len(self.rows) - self._written >= FLUSH:
-            self.flush()
-        self.sessions.append(session.astype("datetime64[D]"))
-        self.rows.append({})
-        for name in ("qty", "mark", "cash"):
-            self._note(name, getattr(book, name))
-        self._note("equity", book.equity())
-
     def _decided(self, decision: Decision, memory: np.ndarray) -> None:
         obs, wish = decision.obs, decision.wish
         masked = np.empty((*obs.fresh.shape, 0), dtype=bool) if obs.valid is None else obs.valid
-        for name, array in (
-            ("market", obs.market),
-            ("book", obs.book),
-            ("valid", masked),
-            ("memory", memory),
-            ("exposure", wish.exposure),
-            ("keep", wish.keep),
-            ("target", decision.target),
-            ("reasons", decision.reasons),
-            ("order_qty", decision.orders.qty),
-        ):
-            self._note(name, array)
-
-    def _note(self, name: str, array: np.ndarray) -> None:
-        self.rows[-1][name] = np.array(array[0])
+        self.rows[-1] |= {
+            "market": obs.market[0],
+            "book": obs.book[0],
+            "valid": masked[0],
+            "memory": memory[0],
+            "exposure": wish.exposure[0],
+            "keep": wish.keep[0],
+            "target": decision.target[0],
+            "reasons": decision.reasons[0],
+            "order_qty": decision.orders.qty[0],
+        }
 
 
 def refusals(row: Mapping[str, np.ndarray]) -> Iterator[tuple[int, int, float]]:

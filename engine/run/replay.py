@@ -35,7 +35,11 @@ def replay(
     for t in range(first, last + 1):
         watched.advance(bars.row(t))
         decision = trader.step(
-            market[t][None], fresh[t][None], bars.traded[t][None], venue.book, venue.pending.qty
+            market[t : t + 1],
+            fresh[t : t + 1],
+            bars.traded[t : t + 1],
+            venue.book,
+            venue.pending.qty,
         )
         watched.submit(decision.orders)
     trader.observer = None
