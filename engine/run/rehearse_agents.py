@@ -57,6 +57,16 @@ def turns_of(play: Play, found: Rehearsed) -> list[Turn]:
     return [Turn(starts[row], row, end) for row, end in zip(rows, ends, strict=True)]
 
 
+def not_taken_up(found: Rehearsed) -> list[dict[str, str]]:
+    """Return every champion that was declined and never decided, even one that was rolled back."""
+    taken = {entry.body["id"] for entry in found.entries["promoted"]}
+    declined = {x.body["id"]: x for x in found.entries["declined"] if x.body["id"] not in taken}
+    return [
+        {"session": entry.session, "id": name or "a champion", "why": str(entry.body["why"])}
+        for name, entry in declined.items()
+    ]
+
+
 def never_decided(play: Play, found: Rehearsed, last: Path) -> list[str]:
     """Name the champion at the end if it is not the agent that decided `last`, and why."""
     champions = [play.checkpoint]

@@ -22,7 +22,7 @@ from engine.run.console import echo, progress
 from engine.run.paper.result import CycleResult
 from engine.run.paper.room import require_champion
 from engine.run.rehearse import REGISTRY, FaultsOf, Play, Rehearsed, exchange_settings, rehearse
-from engine.run.rehearse_agents import promotions_of
+from engine.run.rehearse_agents import not_taken_up, promotions_of
 from engine.run.rehearse_compare import Agreement, compare
 from engine.settings import Settings
 from engine.settings_paper import CHAMPION
@@ -147,6 +147,7 @@ def result_of(
         "fills": agreement.fills,
         "compared": [asdict(line) for line in agreement.lines],
         "agents": [{"from": session, "id": name} for session, name in agreement.agents],
+        "declined": not_taken_up(found),
         "missed": list(agreement.missed),
         "unfilled": [asdict(cut) | {"session": str(cut.session)} for cut in agreement.cuts],
         "cost_of_unfilled": agreement.cost_of_cuts,
@@ -214,6 +215,8 @@ def _explained(told: Result) -> Iterator[str]:
     if len(told["agents"]) > 1:
         each = ", ".join(f"{agent['id']} from {agent['from']}" for agent in told["agents"])
         yield f"  agents: {each}"
+    for row in told["declined"]:
+        yield f"  {row['id']} was not taken up on {row['session']}: {row['why']}"
     yield f"  sessions missed: {', '.join(missed[:SHOWN]) or 'none'}" + _more(missed)
     if cuts:
         yield (

@@ -222,6 +222,20 @@ def test_command_rehearses_promotions_and_says_who_decided(tmp_path, agents, cap
     assert told[-1] == "the rehearsal agrees with the backtest"
 
 
+def test_champion_that_was_declined_is_told_even_after_a_rollback(tmp_path, agents, capsys):
+    config = tmp_path / "own.toml"
+    config.write_text(
+        f'name = "own"\nruns_dir = "{tmp_path / "runs"}"\n[data]\nsource = "sample"\n'
+    )
+    limits = read(agents[0]).limits.model_copy(update={"allow_short": True})
+    unfit = cousin(agents[0], tmp_path / "unfit", 9, limits=limits.model_dump(mode="json"))
+    chosen = ["--checkpoint", str(agents[0]), "--from", "2010-01-04", "--to", "2010-01-06"]
+    changes = ["--promote", f"2010-01-05={unfit}", "--promote", "2010-01-06=rollback"]
+    run(["rehearse", str(config), *chosen, *changes])
+    said = f"  {read(unfit).digest[:12]} was not taken up on 2010-01-05: limits.allow_short"
+    assert said in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
