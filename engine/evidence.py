@@ -123,8 +123,8 @@ def evidence_of(equity: np.ndarray, tried: Tally | None, twin: str | None = None
     """Return everything that qualifies a result, ready for summary.json.
 
     Shapes: `equity` (T+1,). `tried` is None where the trials are not known; `twin` is one of the
-    phrases of `against_twin`, None where no twin was run. What cannot be computed is None, and
-    "reasons" says why. Units: "sharpe" and "luck" per bar.
+    phrases of `against_twin`, alone where it may count; None where no twin was run. What cannot be
+    computed is None, and "reasons" says why. Units: "sharpe" and "luck" per bar.
     """
     found: dict[str, Any] = {"bars": len(equity) - 1, "twin": twin, "reasons": {}}
     measures: dict[str, Callable[[], float]] = {

@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.errors import CheckpointError, DataError
 from engine.report.folder import RunFolder, write_json
+from engine.report.walk_cautions import ENOUGH_SEEDS
 from engine.run.checks import checks_of_several
 from engine.run.counting import proven
 from engine.run.training import TRAINING
@@ -58,4 +59,6 @@ def _against_twin(summary: Mapping[str, Any]) -> str | None:
     pair = summary.get("twin")
     if pair is None:
         return None
-    return str(pair["verdict"] or f"cannot be told, {pair['why']}")
+    count = len(summary["seeds"])
+    few = f", over {count} seeds: too few to compare" if count < ENOUGH_SEEDS else ""
+    return f"{pair['verdict']}{few}" if pair["verdict"] else f"cannot be told, {pair['why']}"

@@ -387,6 +387,20 @@ def test_evidence_counts_the_trials_of_the_ledger_and_is_the_same_while_they_are
     assert json.loads((whole / COUNTED).read_bytes())["trials"]["rows"] == len(trials) + 1
 
 
+@pytest.mark.parametrize(("seeds", "passed"), [(9, False), (10, True)])
+def test_twin_that_is_beaten_over_too_few_seeds_is_no_evidence(
+    walk: WalkForward, whole: Path, seeds: int, passed: bool
+) -> None:
+    summary = json.loads((whole / "summary.json").read_text())
+    kept = (whole / COUNTED).read_bytes()
+    summary |= {"seeds": list(range(seeds)), "twin": {"verdict": "beats its twin", "why": ""}}
+    found = json.loads(write_evidence(walk, summary).read_text())
+    (whole / COUNTED).write_bytes(kept)
+    gate = next(gate for gate in found["gates"] if gate["name"] == "Memoryless twin")
+    assert gate["passed"] is passed
+    assert ("over 9 seeds: too few to compare" in gate["text"]) is not passed
+
+
 def test_a_checkpoint_says_nothing_of_the_process_that_wrote_it(walk: WalkForward) -> None:
     # What the exporter notes depends on what the process exported before.
     model = onnx.load(walk.part(walk.windows[0], AGENT, 0).checkpoint / "policy.onnx")
