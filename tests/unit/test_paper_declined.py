@@ -119,6 +119,16 @@ def test_older_copy_of_the_registry_is_not_followed(acc, registry, agents):
     assert deciders(acc) == [first, second, second]
 
 
+def test_history_of_the_registry_that_is_gone_is_told_and_the_agent_goes_on(acc, registry, agents):
+    acc.filled()
+    (registry.path / HISTORY).unlink()
+    found = next_session(acc, FIRST)
+    assert found.state == "waiting"
+    assert "found none as the last" in found.news
+    assert "not followed: expected events of the registry after number" in shown(acc)["promotion"]
+    assert deciders(acc) == [name_of(agents[0])] * 2
+
+
 def test_agent_whose_copy_is_gone_halts_until_it_is_back(acc, registry, agents, tmp_path):
     acc.filled()
     folder = registry.place(checkpoint.read(agents[0]).digest)

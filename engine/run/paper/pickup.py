@@ -79,13 +79,14 @@ def _another(room: Room, state: State) -> Champion | None:
 
 
 def _newer(state: State, champion: Champion | None) -> Champion | None:
-    if champion is None or champion.digest == state.checkpoint:
+    if champion is not None and champion.digest == state.checkpoint:
         return None
-    if champion.number <= state.event:
+    number = champion.number if champion else 0  # gone, or never there
+    if state.event and number <= state.event:
         raise CheckpointError(
             f"expected events of the registry after number {state.event}, which this account has "
-            f"acted on, found {champion.number} as the last; an older copy of the registry stands "
-            "there: restore the newest one"
+            f"acted on, found {number or 'none'} as the last; an older copy of the registry stands "
+            "there, or none: restore the newest one"
         )
     return champion
 
