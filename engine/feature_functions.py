@@ -62,7 +62,7 @@ def sma_ratio(n: int = 150) -> Feature:
     """Close over its mean of n bars, minus 1."""
 
     def function(w: np.ndarray) -> np.ndarray:
-        mean: np.ndarray = w[..., CLOSE, :].mean(axis=-1)
+        mean = _mean(w[..., CLOSE, :])
         return w[..., CLOSE, -1] / mean - 1.0
 
     return Feature(f"sma_ratio({n})", n, function)
@@ -81,7 +81,7 @@ def realised_vol(n: int = 20) -> Feature:
 
     def function(w: np.ndarray) -> np.ndarray:
         returns = _log_ratio(w[..., CLOSE, 1:], w[..., CLOSE, :-1])
-        return np.asarray(np.sqrt((returns * returns).mean(axis=-1)))
+        return np.asarray(np.sqrt(_mean(returns * returns)))
 
     return Feature(f"realised_vol({n})", n + 1, function)
 
@@ -92,8 +92,8 @@ def rsi(n: int = 14) -> Feature:
     def function(w: np.ndarray) -> np.ndarray:
         close = _relative_close(w)
         change = close[..., 1:] - close[..., :-1]
-        total: np.ndarray = np.abs(change).mean(axis=-1)
-        return 0.5 + 0.5 * change.mean(axis=-1) / np.maximum(total, FLOOR)
+        total = _mean(np.abs(change))
+        return 0.5 + 0.5 * _mean(change) / np.maximum(total, FLOOR)
 
     return Feature(f"rsi({n})", n + 1, function)
 
@@ -142,7 +142,7 @@ def volume_z(n: int = 20) -> Feature:
     _need_two(n)
 
     def function(w: np.ndarray) -> np.ndarray:
-        mean = w[..., VOLUME, :].mean(axis=-1, keepdims=True)
+        mean = _mean(w[..., VOLUME, :])[..., None]
         return _last_z(w[..., VOLUME, :] / np.where(mean > 0.0, mean, 1.0))
 
     return Feature(f"volume_z({n})", n, function)
@@ -152,7 +152,7 @@ def volume_ratio(n: int = 20) -> Feature:
     """Volume over its mean of n bars, minus 1; 0 when none was traded in n bars."""
 
     def function(w: np.ndarray) -> np.ndarray:
-        mean = w[..., VOLUME, :].mean(axis=-1)
+        mean = _mean(w[..., VOLUME, :])
         idle = mean <= 0.0
         return np.where(idle, 1.0, w[..., VOLUME, -1]) / np.where(idle, 1.0, mean) - 1.0
 
@@ -219,6 +219,11 @@ def _log_ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.asarray(np.log(above / below))
 
 
+def _mean(x: np.ndarray) -> np.ndarray:
+    # What x.mean(axis=-1) does, bit for bit, without the questions it asks first.
+    return np.asarray(x.sum(axis=-1) / x.shape[-1])
+
+
 def _relative_close(w: np.ndarray) -> np.ndarray:
     # Closes in units of the last one: exactly 1 everywhere when the price stood still.
     return np.asarray(w[..., CLOSE, :] / w[..., CLOSE, -1:])
@@ -226,8 +231,8 @@ def _relative_close(w: np.ndarray) -> np.ndarray:
 
 def _last_z(x: np.ndarray) -> np.ndarray:
     # x is relative (its level is about 1), so FLOOR is a relative deviation.
-    off = x - x.mean(axis=-1, keepdims=True)
-    deviation = np.sqrt((off * off).mean(axis=-1))
+    off = x - _mean(x)[..., None]
+    deviation = np.sqrt(_mean(off * off))
     return np.asarray(off[..., -1] / np.maximum(deviation, FLOOR))
 
 

@@ -79,12 +79,14 @@ def worthless_dividend(symbol: str, session: np.datetime64) -> DataError:
 
 
 def adjust(stored: np.ndarray) -> np.ndarray:
-    """Return the windows as their last bars see them, six fields, C-contiguous.
+    """Return the windows as their last bars see them, six fields; a view where nothing changes them.
 
     Shapes: (n, 8, L) in; (n, 6, L) out.
     """
-    windows: np.ndarray = stored[:, :FIELDS].copy()
-    apply_factors(windows, stored[:, PRICE_FACTOR], stored[:, VOLUME_FACTOR])
+    windows = stored[:, :FIELDS]
+    if some(stored[:, PRICE_FACTOR:, 1:] != 1.0):
+        windows = windows.copy()
+        apply_factors(windows, stored[:, PRICE_FACTOR], stored[:, VOLUME_FACTOR])
     return windows
 
 

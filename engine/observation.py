@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.errors import CheckpointError, DataError, SettingsError
 from engine.features import FeatureSet
-from engine.masks import every, within
+from engine.masks import every, some, within
 
 LIMIT = 10.0  # book inputs, and market inputs without a scaler, are cut here
 RECENT_BARS = 20  # trades further back than this look the same
@@ -135,7 +135,8 @@ def market_part(features: np.ndarray, scaler: Scaler | None) -> np.ndarray:
     Shapes: (..., F) float64 in, float32 out.
     """
     scaled = (scaler or Scaler.none(features.shape[-1])).apply(features)
-    return np.where(np.isnan(scaled), np.float32(0.0), scaled)
+    missing = np.isnan(scaled)
+    return np.where(missing, np.float32(0.0), scaled) if some(missing) else scaled
 
 
 def book_part(book: BookView, sleeve: np.ndarray, names: tuple[str, ...]) -> np.ndarray:

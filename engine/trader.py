@@ -261,14 +261,18 @@ class Trader:
         exposure = wish.exposure.astype(np.float64) * self._size(obs)
         exposure = exposure.round(self.spec.sizing.decimals)
         ready = obs.fresh & (self.warm > self.spec.burn_in)
-        exposure = np.where(ready, exposure, 0.0)
-        sleeve = np.maximum(equity, 0.0)[:, None] * self.spec.allocation
-        held = value / np.where(sleeve > 0, sleeve, np.inf)
-        near = (np.abs(exposure - held) < self.spec.action.band) & (exposure != 0.0)
-        keep = (wish.keep & ready) | near | ~traded
-        mark(reasons, ~ready & traded, Reason.NOT_READY)
-        mark(reasons, ~traded & listed, Reason.NOT_TRADED)
-        mark(reasons, near & ~wish.keep & traded, Reason.BAND)
+        keep = wish.keep
+        if not every(ready & traded):
+            exposure = np.where(ready, exposure, 0.0)
+            keep = (keep & ready) | ~traded
+            mark(reasons, ~ready & traded, Reason.NOT_READY)
+            mark(reasons, ~traded & listed, Reason.NOT_TRADED)
+        if self.spec.action.band and not every(keep):
+            sleeve = np.maximum(equity, 0.0)[:, None] * self.spec.allocation
+            held = value / np.where(sleeve > 0, sleeve, np.inf)
+            near = (np.abs(exposure - held) < self.spec.action.band) & (exposure != 0.0)
+            mark(reasons, near & ~wish.keep & traded, Reason.BAND)
+            keep = keep | near
         return Wish(exposure, keep)
 
     def _size(self, obs: Observation) -> np.ndarray | float:
