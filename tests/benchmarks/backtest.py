@@ -121,7 +121,10 @@ def _rows(market: str, bars: Bars, first: int, rounds: int) -> list[Row]:
         Row(f"replay, {busy}", took["replay"], "s"),
         Row(f"agent / empty Backtrader, {market}", took["agent"] / took["empty"]),
         Row(
-            f"agent / (lean loop + bare steps), {market}", took["agent"] / took["lean"], "x", "5 x"
+            f"agent / (lean loop + bare steps), {market}",
+            took["agent"] / took["lean"],
+            "x",
+            "at most 5 x",
         ),
         Row(f"Backtrader path / replay, {market}", took["agent"] / took["replay"], "x", "10 x"),
     ]

@@ -111,7 +111,7 @@ def _rows(bars: Bars, rounds: int, target: str) -> list[Row]:
         for q in (50, 99)
     )
     n = f"N = {len(bars.symbols)}"
-    tail = "2 x" if len(bars.symbols) == 1 else "none"
+    tail = "at most 2 x" if len(bars.symbols) == 1 else "none"
     return [
         Row(f"whole decision, {n}, p50", p50["decision"], "us"),
         Row(f"whole decision, {n}, p99", p99["decision"], "us"),

@@ -16,13 +16,17 @@ from typing import Any
 
 import numpy as np
 
-HEADER = ("what", "measured", "target", "spread")
+HEADER = ("what", "measured", "target", "spread", "verdict")
+CEILINGS = ("at most", "under", "about")  # how a target begins that is not to be passed
 LIBRARIES = ("torch", "onnxruntime", "backtrader", "sb3-contrib", "numpy")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. Shapes: values (rounds,). `target` as text, "none" without one."""
+    """One line of the table. Shapes: values (rounds,).
+
+    `target` as text in the unit of the values: "4 x" is a floor, "at most 2 x" a ceiling.
+    """
 
     what: str
     values: np.ndarray
@@ -34,10 +38,19 @@ class Row:
         """What is quoted."""
         return float(np.median(self.values))
 
-    def cells(self) -> tuple[str, str, str, str]:
+    @property
+    def verdict(self) -> str:
+        """Whether the median meets the target: "pass", "short", or "-" without one."""
+        if self.target == "none":
+            return "-"
+        bound = float(next(x for x in self.target.split() if x[0].isdigit()))
+        is_met = self.median <= bound if self.target.startswith(CEILINGS) else self.median >= bound
+        return "pass" if is_met else "short"
+
+    def cells(self) -> tuple[str, str, str, str, str]:
         """Return the line as text."""
         spread = f"{short(self.values.min())}-{short(self.values.max())}"
-        return self.what, f"{short(self.median)} {self.unit}", self.target, spread
+        return self.what, f"{short(self.median)} {self.unit}", self.target, spread, self.verdict
 
     def as_dict(self) -> dict[str, Any]:
         """Return the line as JSON has it, every round included."""
@@ -47,6 +60,7 @@ class Row:
             "measured": self.median,
             "unit": self.unit,
             "target": self.target,
+            "verdict": self.verdict,
             "min": min(values),
             "max": max(values),
             "rounds": values,

@@ -81,12 +81,27 @@ def test_systems_take_turns_and_the_warm_round_is_not_counted():
 
 def test_table_and_json_show_median_target_and_spread():
     row = Row("this / that", np.array([2.0, 8.0, 3.0]), "x", "4 x")
-    assert row.cells() == ("this / that", "3.00 x", "4 x", "2.00-8.00")
-    assert table([row]).splitlines()[2] == "| this / that | 3.00 x   | 4 x    | 2.00-8.00 |"
+    assert row.cells() == ("this / that", "3.00 x", "4 x", "2.00-8.00", "short")
+    last = table([row]).splitlines()[2]
+    assert last == "| this / that | 3.00 x   | 4 x    | 2.00-8.00 | short   |"
     found = json.loads(as_json([row], ["a note"]))
     assert found["notes"] == ["a note"]
     assert found["rows"][0]["measured"] == 3.0
     assert (found["rows"][0]["min"], found["rows"][0]["max"]) == (2.0, 8.0)
+
+
+@pytest.mark.parametrize(
+    ("target", "verdict"),
+    [
+        ("3 x", "pass"),
+        ("3.1 x", "short"),
+        ("at most 3 x", "pass"),
+        ("at most 2.9 x", "short"),
+        ("none", "-"),
+    ],
+)
+def test_floor_is_met_from_above_and_a_ceiling_from_below(target, verdict):
+    assert Row("this / that", np.array([2.0, 8.0, 3.0]), "x", target).verdict == verdict
 
 
 def test_numbers_are_short():
