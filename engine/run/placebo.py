@@ -20,6 +20,7 @@ from engine.run.placebo_plan import CONTROL, NO_EDGE, RANDOM, TITLES, TWIN, Case
 from engine.run.placebo_score import Score, optimum, score_case, score_random
 from engine.settings import Settings
 
+ENOUGH = 10  # seeds; of two, both are above zero by luck in one market of four
 GUESS = 0.1  # turnover of random actions a bar, where no agent was trained to match
 LOST = 0.5  # a twin that earns this part of the optimum has not failed
 
@@ -69,7 +70,9 @@ def verdict(rows: Sequence[Row], settings: Settings, seeds: int) -> tuple[bool, 
     clean = [row.market for row in rows if row.market in NO_EDGE and row.passed]
     broken = [row.market for row in rows if row.market in NO_EDGE and not row.passed]
     if broken:
-        parts.append(f"AN EDGE WHERE THERE IS NONE: {', '.join(broken)}: the pipeline is broken")
+        luck = f", or it is luck: {ENOUGH} seeds or more can tell" if seeds < ENOUGH else ""
+        told = f"{', '.join(broken)}: the pipeline is broken{luck}"
+        parts.append(f"AN EDGE WHERE THERE IS NONE: {told}")
     if clean:
         parts.append(f"no edge in {', '.join(clean)}")
     parts += [f"{row.market} {row.words}" for row in rows if row.market in (CONTROL, TWIN)]

@@ -12,7 +12,7 @@ from engine.run.checks import enter
 from engine.run.console import echo, say
 from engine.run.executor import chosen, local
 from engine.run.outputs import describe_data, versions
-from engine.run.placebo import run_check, table_of, verdict
+from engine.run.placebo import ENOUGH, run_check, table_of, verdict
 from engine.run.placebo_plan import CONTROL, NO_EDGE, Placebo, chosen_markets
 from engine.run.training import PARTS, require_begun, require_same
 from engine.run.walkforward import FREE, require_bars
@@ -47,7 +47,9 @@ def run_placebo(
     holds, text = verdict(rows, settings, plan.seeds)
     summary = {"holds": holds, "verdict": text, "rows": [asdict(row) for row in rows]}
     RunFolder(folder).write(summary={"check": "placebo", "seeds": plan.seeds, **summary})
-    if not holds or set(plan.only) >= {*NO_EDGE, CONTROL}:
+    if plan.seeds < ENOUGH:
+        say(f"not entered in the ledger: {plan.seeds} seeds, {ENOUGH} or more are needed for that")
+    elif not holds or set(plan.only) >= {*NO_EDGE, CONTROL}:
         enter(settings, plan.bars, "placebo", holds, text)
     if not as_json:
         for line in (*table_of(rows), text):

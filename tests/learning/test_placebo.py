@@ -152,7 +152,7 @@ def test_verdict_names_what_is_broken_and_what_proves_nothing() -> None:
     assert text.startswith("no edge in Q1, Q3, Q4; Q5 found, 97%")
     holds, text = verdict([made("Q1", 0.9, 0.2, False), *quiet[1:]], settings, 20)
     assert not holds
-    assert "AN EDGE WHERE THERE IS NONE: Q1" in text
+    assert "AN EDGE WHERE THERE IS NONE: Q1: the pipeline is broken;" in text
     lost = made(CONTROL, 0.1, 0.0, False, "NOT FOUND: silence elsewhere proves nothing")
     assert not verdict([*quiet, lost], settings, 20)[0]
     assert "silence elsewhere" in verdict([*quiet, lost], settings, 20)[1]
@@ -181,7 +181,7 @@ def test_planted_leak_is_flagged_as_an_edge_where_there_is_none(tmp_path: Path) 
     assert rows[0].fills > 20
     holds, text = verdict(rows, plan.settings, 2)
     assert not holds
-    assert text.startswith("AN EDGE WHERE THERE IS NONE: Q1")
+    assert text.startswith("AN EDGE WHERE THERE IS NONE: Q1: the pipeline is broken, or it is luck")
 
 
 def test_check_is_resumed_counted_and_leaves_the_same_files(
@@ -197,6 +197,7 @@ def test_check_is_resumed_counted_and_leaves_the_same_files(
     assert "loses about its costs" in capsys.readouterr().out.replace("DOES NOT lose", "loses")
     with Ledger(plan.settings.ledger) as ledger:
         trials = ledger.trials()
+        assert ledger.checks() == []  # two seeds cannot tell an edge from luck
         assert [trial.plan.purpose for trial in trials].count("test") == 2
         assert len({trial.plan.data for trial in trials}) == 2  # a market a seed, none the real one
         assert plan.bars.digest() not in {trial.plan.data for trial in trials}
