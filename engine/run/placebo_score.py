@@ -1,7 +1,7 @@
 """What an agent earned that holding its own mean exposure would not have.
 
 The return of holding is taken at the mean of the agent's exposures so far, symbol by symbol: drift is
-no skill, and nothing of the score knows what comes later.
+no skill. What it is worth to be above or below that mean is measured over all bars, later ones too.
 """
 
 import json
