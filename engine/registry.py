@@ -194,7 +194,7 @@ class Registry:
             self._proven(name, digest)
             return
         home.mkdir(exist_ok=True)
-        for dead in home.glob(".*"):  # of a copy that was killed; nobody else writes now
+        for dead in home.glob(".*-*"):  # of a copy that was killed; nobody else writes now
             shutil.rmtree(dead)
         made = Path(mkdtemp(dir=home, prefix=f".{name}-"))
         try:

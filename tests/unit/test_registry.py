@@ -206,6 +206,13 @@ def test_kill_between_copy_and_history_line_changes_no_champion(two, tmp_path, a
     assert [path.name for path in (two.path / CHECKPOINTS).glob(".*")] == []
 
 
+def test_hidden_file_of_a_desktop_is_no_dead_copy(two, tmp_path, agent):
+    left = two.path / CHECKPOINTS / ".DS_Store"
+    left.write_text("whatever")
+    two.add(sibling(agent, tmp_path / "new", 7), LINEAGE)
+    assert left.is_file()
+
+
 TURNS = """
 import sys
 from pathlib import Path
