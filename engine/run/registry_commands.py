@@ -1,6 +1,5 @@
 """`barwise promote`, `rollback` and `registry`: a person's hand on the champion."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,11 @@ from engine.checkpoint import RECORD, read
 from engine.clock import SystemClock
 from engine.errors import UsageError
 from engine.registry import Champion, Event, Lineage, Registry
+from engine.report.folder import RunFolder
 from engine.run.build import find_settings
 from engine.run.console import echo
 from engine.run.promoting import account_at_rest
-from engine.run.retrain import lineage_of
+from engine.run.retrain import lineage_of, told_in
 from engine.run.retrain_plan import RESULT
 from engine.settings import Settings, build
 
@@ -125,8 +125,8 @@ def _added(registry: Registry, subject: str) -> str:
 
 
 def _of_retraining(registry: Registry, folder: Path) -> str:
-    found = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    settings = build(json.loads((folder / "settings.json").read_text()), str(folder))
+    found = told_in(folder)
+    settings = build(RunFolder(folder).part("settings"), str(folder))
     row = next(row for row in found["challengers"] if row["seed"] == found["picked"])
     # The folder may have been moved since; its training lies where it always does.
     place = folder / f"seed-{found['picked']}" / "training" / "best"
@@ -138,10 +138,10 @@ def _of_retraining(registry: Registry, folder: Path) -> str:
 def _settings_hash(checkpoint: Path) -> str:
     from engine.run.counting import settings_hash
 
-    path = checkpoint.parent.parent / "settings.json"
-    if not path.is_file():
+    folder = checkpoint.parent.parent
+    if not (folder / "settings.json").is_file():
         return ""
-    return settings_hash(build(json.loads(path.read_text(encoding="utf-8")), str(path)))
+    return settings_hash(build(RunFolder(folder).part("settings"), str(folder)))
 
 
 def _leading(registry: Registry) -> str | None:

@@ -87,10 +87,19 @@ def _require_bars(digest: str, folder: Path) -> None:
 
 
 def _known(folder: Path) -> Result | None:
+    return told_in(folder) if (folder / RESULT).is_file() else None
+
+
+def told_in(folder: Path) -> Result:
+    """Return what a retraining came to. Raises: DataError where its file cannot be read."""
     path = folder / RESULT
-    if not path.is_file():
-        return None
-    found: Result = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        found: Result = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise DataError(
+            f"{path}: cannot be read as JSON: {error}; take it away and judge again with `barwise "
+            f"retrain --resume {folder}`"
+        ) from error
     return found
 
 

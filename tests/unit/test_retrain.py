@@ -238,6 +238,12 @@ def test_resume_may_ask_for_another_budget(trained: Path, yes: None) -> None:
     assert go(trained, True, made(nice=0, lock_minutes=1.0))["promote"]
 
 
+def test_result_that_cannot_be_read_is_no_champion_and_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / RESULT).write_text("{")
+    with pytest.raises(DataError, match="take it away and judge again with `barwise retrain"):
+        promote(str(tmp_path), "by hand", made(), True)
+
+
 def test_run_that_another_command_began_is_not_resumed(tmp_path: Path) -> None:
     RunFolder(tmp_path).write(settings=made().model_dump(mode="json"))
     with pytest.raises(UsageError, match="expected a run that `barwise retrain` began"):
