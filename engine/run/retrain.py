@@ -190,19 +190,30 @@ def _promote(
         )
         name = registry.add(best_of(refit), again)
     with account_at_rest(work.settings, clock):
-        now = registry.champion()
-        if (now.id if now else None) not in (found["champion"], name):
-            found |= {
-                "promote": False,
-                "reason": f"the champion changed to {now.id if now else 'none'} meanwhile: the verdict "
-                "is about another one; retrain anew",
-            }
-        elif now is None or now.id != name:
+        leads = leader.id if (leader := registry.champion()) else None
+        if objection := _objection(registry, leads, found["champion"], name):
+            found |= {"promote": False, "reason": objection}
+        elif leads != name:
             registry.promote(name, found["reason"], "rules")
     if found["promote"]:
         found |= {"promoted": name, "scored": refit is None}
     write_json(work.folder / RESULT, found)
     return found
+
+
+def _objection(registry: Registry, leads: str | None, judged: str | None, name: str) -> str:
+    # Why a verdict that was right when it was found does not hold any more; empty when it does.
+    if leads == name:
+        return ""
+    if leads != judged:
+        return (
+            f"the champion changed to {leads or 'none'} meanwhile: the verdict is about another one; "
+            "retrain anew"
+        )
+    back = [event.body for event in registry.history() if event.kind == "rolled_back"]
+    if name in [body["previous"] for body in back]:
+        return f"{name} was rolled back by a person, and only a person promotes it again"
+    return ""
 
 
 def lineage_of(settings: Settings, found: Mapping[str, Any]) -> Lineage:

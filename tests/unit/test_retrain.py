@@ -339,6 +339,21 @@ def test_verdict_about_another_champion_promotes_nobody(
     assert registry().history()[-1].body["reason"] == "quicker"
 
 
+def test_challenger_that_a_person_rolled_back_is_not_promoted_by_rules(
+    trained: Path, whole: Path, yes: None
+) -> None:
+    seeds = {row["seed"] for row in told_by(whole)["challengers"]} - {told_by(whole)["picked"]}
+    kept = registry().add(best_of_seed(whole, seeds.pop()), LINEAGE)
+    registry().promote(kept, "first", "person")
+    picked = registry().add(best_of_seed(whole, told_by(whole)["picked"]), LINEAGE)
+    registry().promote(picked, "a try", "person")
+    registry().rollback("it was worse")
+    found = go(trained, resume=True)
+    assert found["promoted"] is None
+    assert "rolled back by a person, and only a person promotes it again" in lines(found)[-1]
+    assert registry().champion().id == kept
+
+
 def test_champion_that_has_seen_the_sessions_is_not_compared_and_no_look_is_spent(
     trained: Path, yes: None
 ) -> None:
