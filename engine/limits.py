@@ -80,17 +80,16 @@ def _levels(
     target = _exposure(target, keep, limits, reasons)
     if limits.max_positions is not None:
         target = _positions(target, held, limits.max_positions, reasons)
-    gross = np.abs(target).sum(axis=-1)
-    if some(gross > limits.max_gross + DUST):
+    excess = np.abs(target).sum(axis=-1) - limits.max_gross
+    if some(excess > DUST):
         everything = np.ones(target.shape, dtype=bool)
-        excess = gross - limits.max_gross
         target = _give_way(
             target, held, everything, keep, excess, limits.drift, reasons, Reason.MAX_GROSS
         )
     net = target.sum(axis=-1)
-    if some(np.abs(net) > limits.max_net + DUST):
+    excess = np.abs(net) - limits.max_net
+    if some(excess > DUST):
         heavy = np.sign(target) == np.sign(net)[:, None]
-        excess = np.abs(net) - limits.max_net
         target = _give_way(target, held, heavy, keep, excess, limits.drift, reasons, Reason.MAX_NET)
     return target
 
@@ -172,7 +171,26 @@ def _turnover(
     room = np.clip(most - spent, 0.0, wanted) / np.where(wanted > 0, wanted, 1.0)
     cut = level - growth * (1.0 - room[:, None])
     mark(reasons, np.abs(cut - level) > DUST, Reason.MAX_TURNOVER)
-    return _levels(cut, keep, held, limits, reasons)
+    level = _levels(cut, keep, held, limits, reasons)
+    return _without_growth(level, keep, held, most, limits, reasons)
+
+
+def _without_growth(
+    level: np.ndarray,
+    keep: np.ndarray,
+    held: np.ndarray,
+    most: float,
+    limits: Limits,
+    reasons: np.ndarray,
+) -> np.ndarray:
+    # Cutting growth may leave the net out of balance and force more out: then nothing grows.
+    over = np.abs(level - held).sum(axis=-1, keepdims=True) > most + DUST
+    grows = over & (np.abs(level) > np.abs(held) + DUST)
+    if not some(grows):
+        return level
+    mark(reasons, grows, Reason.MAX_TURNOVER)
+    still = _levels(np.where(grows, held, level), keep, held, limits, reasons)
+    return np.where(over, still, level)
 
 
 def check_orders(

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.limits import Limits, check_orders, constrain
@@ -195,8 +195,18 @@ def test_wishes_that_end_where_they_were_need_no_trade_and_every_cut_has_a_reaso
     assert (result.reasons[np.abs(result.target - asked) > 1e-8] != 0).all()
 
 
+# Here growth that is cut leaves the net out of balance.
+UNBALANCED = (
+    np.array([[-1.0, 1.0]]),
+    np.array([[False, False]]),
+    np.array([[-1.25, 0.0]]),
+    Limits(max_net=0.3, max_gross=1.5, max_turnover=0.7, allow_short=True, drift=0.0),
+)
+
+
 @settings(max_examples=200, deadline=None)
 @given(questions())
+@example(UNBALANCED)
 def test_turnover_beyond_its_limit_is_only_ever_reduction(question):
     wanted, keep, held, limits = question
     target = constrain(wanted, keep, held, limits).target
