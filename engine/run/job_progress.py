@@ -2,9 +2,17 @@
 
 from collections.abc import Sequence
 
-from engine.run.console import Progress, TimeLeft
-from engine.run.executor import Job, outcome
+from engine.run.console import Progress, TimeLeft, progress
+from engine.run.executor import Executor, Job, outcome
 from engine.run.training import TRAINING
+
+
+def train_all(jobs: Sequence[Job], executor: Executor, resume: bool) -> bool:
+    """Run trainings with one line of progress; return whether a person stopped them."""
+    if not jobs:
+        return False
+    with progress("training", total_of(jobs)) as show:
+        return executor.run(jobs, JobProgress(jobs, show).tick, resume)
 
 
 class JobProgress:

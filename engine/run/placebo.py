@@ -14,7 +14,7 @@ from engine.across_seeds import bootstrap_interval, interquartile_mean
 from engine.errors import CheckError
 from engine.run.console import progress, say
 from engine.run.executor import Executor, Job, is_done, outcome
-from engine.run.job_progress import JobProgress, total_of
+from engine.run.job_progress import train_all
 from engine.run.placebo_markets import MARKETS
 from engine.run.placebo_plan import CONTROL, NO_EDGE, RANDOM, TITLES, TWIN, Case, Placebo
 from engine.run.placebo_score import Score, optimum, score_case, score_random
@@ -82,10 +82,7 @@ def verdict(rows: Sequence[Row], settings: Settings, seeds: int) -> tuple[bool, 
 
 def _train(jobs: list[Job], executor: Executor, resume: bool) -> bool:
     say(f"{len(jobs)} trainings to do")
-    if not jobs:
-        return False
-    with progress("training", total_of(jobs)) as show:
-        return executor.run(jobs, JobProgress(jobs, show).tick, resume)
+    return train_all(jobs, executor, resume)
 
 
 def _test(plan: Placebo, cases: dict[str, list[Case]]) -> dict[str, list[Score]]:

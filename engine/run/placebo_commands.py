@@ -14,8 +14,8 @@ from engine.run.executor import chosen, local
 from engine.run.outputs import describe_data, versions
 from engine.run.placebo import ENOUGH, run_check, table_of, verdict
 from engine.run.placebo_plan import CONTROL, NO_EDGE, Placebo, chosen_markets
-from engine.run.training import PARTS, require_begun, require_same
-from engine.run.walkforward import FREE, require_bars
+from engine.run.training import PARTS, require_bars, require_begun, require_same
+from engine.run.walkforward import FREE
 from engine.settings import Settings
 
 SEEDS = 20

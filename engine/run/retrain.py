@@ -5,7 +5,7 @@ in one line of the registry, at the very end, or not at all.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,16 @@ from engine.registry import Lineage, Registry
 from engine.report.folder import RunFolder, write_json, write_table
 from engine.run.backtest import baseline_trader
 from engine.run.build import bars_of
-from engine.run.console import progress, say
+from engine.run.console import say
 from engine.run.counting import settings_hash
 from engine.run.executor import Executor, Job, is_done, outcome
+from engine.run.job_progress import train_all
 from engine.run.outputs import describe_data, versions
 from engine.run.promoting import account_at_rest
 from engine.run.retrain_judge import judge
 from engine.run.retrain_plan import RESULT, SEGMENTS, Retraining, best_of, fixed, plan
 from engine.run.retrain_report import PICKED
-from engine.run.training import PARTS, TRAINING, require_begun, require_same
+from engine.run.training import PARTS, require_bars, require_begun, require_same
 from engine.settings import Settings
 
 Result = dict[str, Any]
@@ -45,7 +46,7 @@ def retrain(
     if resume:
         require_begun(folder, SEGMENTS, "retrain")
         require_same(settings, folder, (*PARTS, "backtest", "retrain"), BUDGET)
-        _require_bars(bars.digest(), folder)
+        require_bars(bars, folder)
     work = plan(settings, bars, folder)
     for name in (*settings.backtest.baselines, *settings.retrain.promotion.baselines):
         baseline_trader(settings, name, bars, 0.0)  # a name that is unknown fails before the work
@@ -76,16 +77,6 @@ def _begin(work: Retraining) -> None:
     )
 
 
-def _require_bars(digest: str, folder: Path) -> None:
-    path = folder / "data.json"
-    known = json.loads(path.read_text(encoding="utf-8"))["digest"] if path.is_file() else None
-    if known != digest:
-        raise DataError(
-            f"{path}: expected the bars this retraining was begun with (digest {known}), found others "
-            f"({digest}): the vendor has revised them; start a new run"
-        )
-
-
 def _known(folder: Path) -> Result | None:
     return told_in(folder) if (folder / RESULT).is_file() else None
 
@@ -107,23 +98,11 @@ def _train(work: Retraining, executor: Executor, resume: bool) -> Result:
     # Empty where every challenger has ended: one that failed is told and left out.
     jobs = [job for job in work.jobs() if not is_done(job)]
     say(f"{len(work.seeds)} challengers, {len(jobs)} to train")
-    if jobs and _run(work, jobs, executor, resume):
+    if train_all(jobs, executor, resume):
         return {"interrupted": True}
     if not any(is_done(job) for job in work.jobs()):
         return {"failed": [_failure(job) for job in work.jobs()]}
     return {}
-
-
-def _run(work: Retraining, jobs: Sequence[Job], executor: Executor, resume: bool) -> bool:
-    from agents.monitor import METRICS, read_rows
-
-    with progress("training", work.settings.train.updates * len(jobs)) as show:
-
-        def tick() -> None:
-            done = sum(len(read_rows(job.folder / TRAINING / METRICS)) for job in jobs)
-            show(done, "updates")
-
-        return executor.run(jobs, tick, resume)
 
 
 def _failure(job: Job) -> str:
@@ -179,7 +158,7 @@ def _promote(
     refit = work.refit(found["picked"]) if work.settings.retrain.refit else None
     if refit is not None and not is_done(refit):
         say("training once more through the newest session; nothing can score that agent")
-        if _run(work, [refit], executor, True):
+        if train_all([refit], executor, True):
             return {"interrupted": True}
         if not is_done(refit):
             return {"failed": [_failure(refit)]}

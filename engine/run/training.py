@@ -134,6 +134,18 @@ def seed_folders(folder: Path) -> list[Path]:
     return sorted(folder.glob("seed-*"), key=lambda path: int(path.name.removeprefix("seed-")))
 
 
+def require_bars(bars: Bars, folder: Path) -> None:
+    """Refuse to go on with other bars than a run folder was begun with. Raises: DataError."""
+    path = folder / "data.json"
+    known = json.loads(path.read_text(encoding="utf-8"))["digest"] if path.is_file() else None
+    if known != bars.digest():
+        raise DataError(
+            f"{path}: expected the bars this run was begun with (digest {known}), found others "
+            f"({bars.digest()}), as when a vendor has revised them; bring the data back as it was, or "
+            "start a new run"
+        )
+
+
 def require_same(
     settings: Settings,
     folder: Path,

@@ -9,16 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.bars import Bars
-from engine.errors import DataError
 from engine.report.folder import RunFolder, write_table
 from engine.run.backtest import baseline_trader
 from engine.run.build import bars_of
 from engine.run.console import progress, say
 from engine.run.executor import Executor, is_done, outcome
-from engine.run.job_progress import JobProgress, total_of
+from engine.run.job_progress import train_all
 from engine.run.outputs import describe_data, versions
-from engine.run.training import PARTS, WHERE, require_begun, require_same
+from engine.run.training import PARTS, WHERE, require_bars, require_begun, require_same
 from engine.run.walkforward_plan import Part, WalkForward, plan, window_table
 from engine.run.walkforward_stitch import Rivals, write_record
 from engine.run.walkforward_summary import sum_up
@@ -71,28 +69,13 @@ def _begin(walk: WalkForward) -> None:
     )
 
 
-def require_bars(bars: Bars, folder: Path) -> None:
-    """Refuse to go on with other bars than a run folder was begun with."""
-    path = folder / "data.json"
-    known = json.loads(path.read_text(encoding="utf-8"))["digest"] if path.is_file() else None
-    if known != bars.digest():
-        raise DataError(
-            f"{path}: expected the bars this run was begun with (digest {known}), found "
-            f"others ({bars.digest()}); bring the data back as it was, or start a new run"
-        )
-
-
 def _train(walk: WalkForward, parts: Sequence[Part], executor: Executor, resume: bool) -> bool:
     total = len(list(walk.parts()))
     say(
         f"{len(walk.windows)} windows, {len(walk.seeds)} seeds, {' and '.join(walk.kinds)}: "
         f"{total} trainings, {len(parts)} to do"
     )
-    if not parts:
-        return False
-    jobs = [part.job for part in parts]
-    with progress("training", total_of(jobs)) as show:
-        return executor.run(jobs, JobProgress(jobs, show).tick, resume)
+    return train_all([part.job for part in parts], executor, resume)
 
 
 def _failure(part: Part) -> str:
