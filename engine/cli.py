@@ -15,7 +15,7 @@ import typer
 from engine import VERSION
 from engine.cli_check import check_app
 from engine.cli_compare import compare
-from engine.cli_options import Json, Overrides, finish
+from engine.cli_options import ConfigOrNone, Json, Overrides, Resume, finish
 from engine.cli_paper import paper_app
 from engine.cli_retrain import promote, registry_app, retrain, rollback
 from engine.cli_trials import trials_app
@@ -96,15 +96,11 @@ def demo(overrides: Overrides = None, json: Json = False) -> None:
 
 @app.command()
 def train(
-    config: Annotated[
-        str | None, typer.Argument(help="Settings file, or a name in configs/; not with --resume.")
-    ] = None,
+    config: ConfigOrNone = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, help="How many seeds, side by side, from train.seed on.")
     ] = None,
-    resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with a run folder, even a killed one.")
-    ] = None,
+    resume: Resume = None,
     device: Annotated[
         str | None, typer.Option(help="auto, cpu or cuda; short for --set train.device=...")
     ] = None,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from engine.cli_options import Json, Overrides, finish
+from engine.cli_options import ConfigOrNone, Json, Overrides, Resume, Workers, finish
 
 check_app = typer.Typer(
     help="Prove a configuration: parity, look-ahead, memory, placebo.", no_args_is_help=True
@@ -64,21 +64,15 @@ def memory(
 
 @check_app.command()
 def placebo(
-    config: Annotated[
-        str | None, typer.Argument(help="Settings file, or a name in configs/; not with --resume.")
-    ] = None,
+    config: ConfigOrNone = None,
     seeds: Annotated[
         int | None, typer.Option(min=2, help="Agents on each market, from train.seed on; 20.")
     ] = None,
     only: Annotated[
         str | None, typer.Option(help="Some of the markets: Q1,Q3. All: Q1-Q6.")
     ] = None,
-    resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with a run folder, even a killed one.")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Trainings at once; short for train.workers.")
-    ] = None,
+    resume: Resume = None,
+    workers: Workers = None,
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:

@@ -1,5 +1,6 @@
 """Options that several commands share, and how a command ends."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,6 +8,15 @@ import typer
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override a key: --set train.gamma=0.98")
+]
+ConfigOrNone = Annotated[
+    str | None, typer.Argument(help="Settings file, or a name in configs/; not with --resume.")
+]
+Resume = Annotated[
+    Path | None, typer.Option(metavar="RUN", help="Go on with a run folder, even a killed one.")
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Trainings at once; short for train.workers.")
 ]
 
 

@@ -1,11 +1,10 @@
 """`barwise retrain`, `promote`, `rollback`, `registry ...`: who trades, and how it came to that."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from engine.cli_options import Json, Overrides, finish
+from engine.cli_options import ConfigOrNone, Json, Overrides, Resume, finish
 
 registry_app = typer.Typer(
     help="The checkpoints that may trade, where they come from, and the champion.",
@@ -20,12 +19,8 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the history.
 
 
 def retrain(
-    config: Annotated[
-        str | None, typer.Argument(help="Settings file, or a name in configs/; not with --resume.")
-    ] = None,
-    resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with a run folder, even a killed one.")
-    ] = None,
+    config: ConfigOrNone = None,
+    resume: Resume = None,
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:

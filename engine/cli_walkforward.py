@@ -1,23 +1,12 @@
 """`barwise walkforward`: train, choose and test in windows that move through the years."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from engine.cli_options import Json, Overrides, finish
+from engine.cli_options import ConfigOrNone, Json, Overrides, Resume, Workers, finish
 
 
 def walkforward(
-    config: Annotated[
-        str | None, typer.Argument(help="Settings file, or a name in configs/; not with --resume.")
-    ] = None,
-    resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with a run folder, even a killed one.")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Trainings at once; short for train.workers.")
-    ] = None,
+    config: ConfigOrNone = None,
+    resume: Resume = None,
+    workers: Workers = None,
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
