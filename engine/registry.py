@@ -113,7 +113,7 @@ class Registry:
             previous = past[-1] if past else None
             body = {"id": name, "previous": previous, "reason": reason, "by": by}
             self._write("promoted", body)
-        return self._champion()
+            return self._leader(self.history())
 
     def rollback(self, reason: str) -> str:
         """Go back to the champion before this one, and return its id.
@@ -134,7 +134,8 @@ class Registry:
 
     def champion(self) -> Champion | None:
         """Return the champion, its copy proven to be what was added; None before the first."""
-        return self._champion() if _champions(self.history()) else None
+        events = self.history()
+        return self._leader(events) if _champions(events) else None
 
     def history(self) -> list[Event]:
         """Return every event, oldest first. Raises: DataError naming the first line that is wrong."""
@@ -169,8 +170,7 @@ class Registry:
         """
         return self.path / CHECKPOINTS / digest[:ID_DIGITS]
 
-    def _champion(self) -> Champion:
-        events = self.history()
+    def _leader(self, events: list[Event]) -> Champion:
         last = next(event for event in reversed(events) if event.kind != "added")
         name = last.body["id"]
         digest = _added(events)[name]
