@@ -7,6 +7,8 @@ import torch
 
 from engine.errors import SettingsError
 
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # malloc.h
+
 
 def device_of(name: str) -> str:
     """Return `cpu` or `cuda`. Raises: SettingsError when cuda is asked for and not there."""
@@ -21,10 +23,14 @@ def device_of(name: str) -> str:
 
 
 def keep_pages() -> None:
-    """Keep freed memory for the next minibatch: page faults cost wide updates up to a factor of 4."""
-    # mallopt(M_MMAP_THRESHOLD, 32 MiB), mallopt(M_TRIM_THRESHOLD, 1 GiB); glibc only.
+    """Keep freed memory for the next minibatch: page faults cost wide updates up to a factor of 4.
+
+    glibc only. What the LSTM keeps for its backward pass is one piece of 5 KB a bar and sequence at
+    128 units, so the limit above which a piece is given back at once must lie far above 32 MiB; glibc
+    before 2.35 takes no higher one.
+    """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):
-            libc.mallopt(-3, 1 << 25)
-            libc.mallopt(-1, 1 << 30)
+            _ = libc.mallopt(_MMAP_THRESHOLD, 1 << 30) or libc.mallopt(_MMAP_THRESHOLD, 1 << 25)
+            libc.mallopt(_TRIM_THRESHOLD, 1 << 30)
