@@ -3,10 +3,9 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from brokers.alpaca.bars import source_name
-from brokers.alpaca.gateway import Gateway
 from brokers.alpaca.keys import Keys
 from engine import checkpoint
 from engine.checkpoint import CheckpointInfo
@@ -22,6 +21,9 @@ from engine.settings_paper import CHAMPION, GuardSettings, ScheduleSettings
 from engine.step import StepPolicy
 from engine.trader import TraderSpec
 
+if TYPE_CHECKING:
+    from brokers.alpaca.gateway import Gateway
+
 CALENDAR = "XNYS"
 JOURNAL, LOCK, KILL = "journal.sqlite", "lock", "KILL"
 
@@ -35,7 +37,7 @@ class Room:
     """
 
     settings: Settings
-    gateway: Gateway
+    gateway: "Gateway"
     clock: Clock
     folder: Path
     symbols: tuple[str, ...]
@@ -109,6 +111,8 @@ def furnish(settings: Settings, keys: Keys, clock: Clock) -> Room:
 
     Raises: SettingsError naming what is missing; CheckpointError for an agent of another feed.
     """
+    from brokers.alpaca.gateway import Gateway  # what only reads an account needs no SDK
+
     paper = settings.paper
     if paper.checkpoint is None:
         raise SettingsError(
