@@ -1,7 +1,7 @@
 """Speed as ratios, measured side by side: `make bench`.
 
 `--quick` is a smoke run of seconds whose numbers mean nothing; `--json` prints one object; names choose
-benchmarks (training, backtest, decision, rehearsal).
+benchmarks (training, backtest, decision, rehearsal, startup).
 """
 
 import argparse
@@ -16,7 +16,7 @@ from importlib import import_module
 
 from tests.benchmarks.harness import Row, as_json, say, table
 
-BENCHMARKS = ("training", "backtest", "decision", "rehearsal")
+BENCHMARKS = ("training", "backtest", "decision", "rehearsal", "startup")
 
 
 def main() -> None:

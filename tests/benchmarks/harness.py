@@ -99,7 +99,7 @@ def seconds(run: Callable[[], Any]) -> Callable[[], float]:
 def short(value: float) -> str:
     """Return a number in three digits: 12,346, 123, 12.3, 1.23, 0.00123."""
     if value == 0 or not np.isfinite(value):
-        return str(value)
+        return f"{value:g}"
     digits = max(2 - int(np.floor(np.log10(abs(value)))), 0)
     return f"{value:,.{digits}f}"
 

@@ -34,8 +34,16 @@ def test_benchmark_answers_with_finite_numbers_above_zero(name):
     assert any(row.unit == "x" for row in rows) or find_spec("sb3_contrib") is None
     for row in rows:
         assert np.isfinite(row.values).all(), row.what
-        assert (row.values > 0).all(), row.what
+        assert (row.values > 0).all() or row.unit == "imports", row.what
     assert len({row.what for row in rows}) == len(rows)
+
+
+def test_start_up_says_what_each_command_imports_and_counts_torch():
+    rows, notes = measured("startup")
+    assert "--help: imports nothing heavy" in notes
+    assert any(note.startswith("paper once, decides: imports onnxruntime") for note in notes)
+    (torch,) = [row for row in rows if row.unit == "imports"]
+    assert torch.verdict == "pass"
 
 
 @needs_peer
@@ -105,8 +113,8 @@ def test_floor_is_met_from_above_and_a_ceiling_from_below(target, verdict):
 
 
 def test_numbers_are_short():
-    given = (12_345.6, 123.4, 12.34, 1.234, 0.1234, 0.001234)
-    assert [short(x) for x in given] == ["12,346", "123", "12.3", "1.23", "0.123", "0.00123"]
+    given = (12_345.6, 123.4, 12.34, 1.234, 0.1234, 0.001234, 0.0)
+    assert [short(x) for x in given] == ["12,346", "123", "12.3", "1.23", "0.123", "0.00123", "0"]
 
 
 def _end_to_end(parts: dict[str, np.ndarray]) -> np.ndarray:
