@@ -3,11 +3,13 @@
 It knows quantities, prices and dates; no book and no venue.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from pydantic import BaseModel, Field
 
+from engine.errors import SettingsError
 from engine.fees_us import regulatory_fee
 
 
@@ -16,6 +18,16 @@ class Parts(NamedTuple):
 
     commission: np.ndarray
     regulatory: np.ndarray
+
+
+class CostRules(Protocol):
+    """What a trader and a venue ask of costs: `Costs`, or `CostsByBook`."""
+
+    def fee(self, qty: np.ndarray, price: np.ndarray, session: np.ndarray) -> np.ndarray: ...
+
+    def commission(self, qty: np.ndarray, price: np.ndarray) -> np.ndarray: ...
+
+    def slipped(self, price: np.ndarray, qty: np.ndarray) -> np.ndarray: ...
 
 
 class Costs(BaseModel, frozen=True, extra="forbid"):
@@ -49,14 +61,7 @@ class Costs(BaseModel, frozen=True, extra="forbid"):
         """Return the part of the fee that goes to the broker."""
         if not (self.rate or self.per_share or self.per_order or self.minimum):
             return np.zeros(np.shape(qty))
-        shares = np.abs(qty)
-        fee = self.rate * shares * price
-        if self.per_share or self.per_order:
-            fee = fee + self.per_share * shares + self.per_order
-        if self.minimum:
-            fee = np.maximum(fee, self.minimum)
-        # The price of a symbol that does not trade is NaN: no shares, no fee.
-        return np.where(shares > 0, fee, 0.0)
+        return _commission(qty, price, self.rate, self.per_share, self.per_order, self.minimum)
 
     def parts(self, qty: np.ndarray, price: np.ndarray, session: np.ndarray) -> Parts:
         """Split the fee into the broker's commission and the regulators' part."""
@@ -69,8 +74,75 @@ class Costs(BaseModel, frozen=True, extra="forbid"):
         """Return `price` moved against the order: buys pay more, sells get less."""
         if not self.slippage_bps:
             return price
-        moved: np.ndarray = price * (1.0 + np.sign(qty) * (self.slippage_bps * 1e-4))
-        return moved
+        return _slipped(price, qty, self.slippage_bps)
+
+
+@dataclass(frozen=True)
+class CostsByBook:
+    """Costs of their own for each of B books, so that one replay asks how all of them are stood.
+
+    What a book pays is what its own `Costs` would take, bit for bit. Shapes: quantities and prices
+    (B, N), or (1, N) for every book alike. Raises: SettingsError without costs, or where only some of
+    them have regulatory fees.
+    """
+
+    books: tuple[Costs, ...]
+
+    def __post_init__(self) -> None:
+        if len({costs.regulatory for costs in self.books}) != 1:
+            raise SettingsError(
+                "costs of several books: expected one or more that all have regulatory fees or none, "
+                f"found {[costs.regulatory for costs in self.books]}; play the others apart"
+            )
+
+    def fee(self, qty: np.ndarray, price: np.ndarray, session: np.ndarray) -> np.ndarray:
+        """Return what each fill costs on top of its price; see `Costs.fee`."""
+        if not self.books[0].regulatory:
+            return self.commission(qty, price)
+        fee: np.ndarray = self.commission(qty, price) + regulatory_fee(qty, price, session)
+        return fee
+
+    def commission(self, qty: np.ndarray, price: np.ndarray) -> np.ndarray:
+        """Return the part of the fee that goes to the broker: (B, N) dollars."""
+        asked = ("rate", "per_share", "per_order", "minimum")
+        return _commission(qty, price, *(self._column(name) for name in asked))
+
+    def slipped(self, price: np.ndarray, qty: np.ndarray) -> np.ndarray:
+        """Return `price` moved against the order of each book: (B, N) dollars."""
+        return _slipped(price, qty, self._column("slippage_bps"))
+
+    def _column(self, name: str) -> np.ndarray:
+        return np.array([[getattr(costs, name)] for costs in self.books])
+
+
+Number = float | np.ndarray
+
+
+def _commission(
+    qty: np.ndarray,
+    price: np.ndarray,
+    rate: Number,
+    per_share: Number,
+    per_order: Number,
+    minimum: Number,
+) -> np.ndarray:
+    shares = np.abs(qty)
+    fee = rate * shares * price
+    if _charged(per_share) or _charged(per_order):
+        fee = fee + per_share * shares + per_order
+    if _charged(minimum):
+        fee = np.maximum(fee, minimum)
+    # The price of a symbol that does not trade is NaN: no shares, no fee.
+    return np.where(shares > 0, fee, 0.0)
+
+
+def _charged(number: Number) -> bool:
+    return isinstance(number, np.ndarray) or number != 0.0
+
+
+def _slipped(price: np.ndarray, qty: np.ndarray, bps: Number) -> np.ndarray:
+    moved: np.ndarray = price * (1.0 + np.sign(qty) * (bps * 1e-4))
+    return moved
 
 
 ALPACA = Costs()

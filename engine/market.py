@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from engine.bars import MarketRow
 from engine.book import LIMIT, MARKET, STOP, STOP_LIMIT, Book, Orders
-from engine.costs import Costs
+from engine.costs import CostRules
 from engine.masks import every, some
 
 DUST = 1e-9  # shares: what is smaller comes from rounding and counts as nothing
@@ -53,7 +53,7 @@ class VenueSettings(BaseModel, frozen=True, extra="forbid"):
         return self
 
 
-def fill_price(pending: Orders, row: MarketRow, market: np.ndarray, costs: Costs) -> np.ndarray:
+def fill_price(pending: Orders, row: MarketRow, market: np.ndarray, costs: CostRules) -> np.ndarray:
     """Return the price at which each waiting order fills in this session, NaN where it does not.
 
     `market` is the price market orders meet, before slippage: the open, or the close by setting.
@@ -79,7 +79,9 @@ def _limit_price(pending: Orders, row: MarketRow, at_open: np.ndarray) -> np.nda
     return np.where(better, taken, np.where(reached, limit, np.nan))
 
 
-def _stop_price(pending: Orders, row: MarketRow, costs: Costs, at_open: np.ndarray) -> np.ndarray:
+def _stop_price(
+    pending: Orders, row: MarketRow, costs: CostRules, at_open: np.ndarray
+) -> np.ndarray:
     # A gap through the stop fills at the open; otherwise at the stop, if the bar reaches it.
     buy, stop = pending.qty > 0, pending.stop
     gap = np.where(buy, row.open >= stop, row.open <= stop)
@@ -88,7 +90,7 @@ def _stop_price(pending: Orders, row: MarketRow, costs: Costs, at_open: np.ndarr
 
 
 def _stop_limit_price(
-    pending: Orders, row: MarketRow, costs: Costs, as_limit: np.ndarray
+    pending: Orders, row: MarketRow, costs: CostRules, as_limit: np.ndarray
 ) -> np.ndarray:
     # The path inside a bar is unknown, so a trigger inside the bar fills only where it must have:
     # at the stop if the limit allows that price, at the limit if the close lies beyond it.

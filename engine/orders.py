@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, Field
 
-from engine.costs import Costs
+from engine.costs import CostRules
 from engine.limits import Limits, check_orders
 from engine.market import reserve_price
 from engine.masks import every, some
@@ -47,7 +47,7 @@ def plan(
     open_qty: np.ndarray,
     sizing: Sizing,
     limits: Limits,
-    costs: Costs,
+    costs: CostRules,
     venue: VenueSettings,
 ) -> Plan:
     """Turn target exposures into market orders that the venue will accept.
@@ -124,7 +124,7 @@ def _within_cash(
     equity: np.ndarray,
     sizing: Sizing,
     limits: Limits,
-    costs: Costs,
+    costs: CostRules,
     venue: VenueSettings,
     reasons: np.ndarray,
 ) -> np.ndarray:

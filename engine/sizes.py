@@ -6,7 +6,7 @@ It knows books, prices and costs; what may be wanted is `engine.limits`, what is
 import numpy as np
 
 from engine.book import Book, Orders
-from engine.costs import Costs
+from engine.costs import CostRules
 
 NEAR = 1e-6  # shares: 999.9999999 is a thousand
 DECIMALS = 9  # of a fractional share, the finest a venue takes
@@ -27,7 +27,7 @@ def units(shares: np.ndarray, fractional: bool | np.ndarray) -> np.ndarray:
 
 
 def at_fill(
-    orders: Orders, book: Book, price: np.ndarray, costs: Costs, session: np.ndarray
+    orders: Orders, book: Book, price: np.ndarray, costs: CostRules, session: np.ndarray
 ) -> np.ndarray:
     """Return the shares that bring each weighted order to its weight at the price of the fill.
 

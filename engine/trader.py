@@ -14,7 +14,7 @@ import numpy as np
 from engine.bars import Bars
 from engine.book import Book, Orders
 from engine.checkpoint import CheckpointInfo, require_match
-from engine.costs import Costs
+from engine.costs import CostRules, Costs
 from engine.errors import CheckpointError, SettingsError
 from engine.features import FeatureSet, FeatureStream
 from engine.limits import Limits, constrain
@@ -36,7 +36,7 @@ class TraderSpec:
     action: ActionSpace
     limits: Limits = field(default_factory=Limits)
     sizing: Sizing = field(default_factory=Sizing)
-    costs: Costs = field(default_factory=Costs)
+    costs: CostRules = field(default_factory=Costs)
     venue: VenueSettings = field(default_factory=VenueSettings)
     allocation: float = 1.0  # sleeve of one symbol, fraction of equity
     burn_in: int = 0  # feature rows that build memory before the first decision

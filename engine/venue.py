@@ -12,7 +12,7 @@ import numpy as np
 
 from engine.bars import MarketRow
 from engine.book import LIMIT, MARKET, NONE, STOP, STOP_LIMIT, Book, Orders, Outcome, arrays
-from engine.costs import Costs
+from engine.costs import CostRules, Costs
 from engine.errors import VenueError
 from engine.events import apply_split, pay_dividend, restate, settle_ended
 from engine.market import (
@@ -89,7 +89,7 @@ class SimVenue:
         self,
         cash: float | np.ndarray,
         shape: tuple[int, int],
-        costs: Costs | None = None,
+        costs: CostRules | None = None,
         settings: VenueSettings | None = None,
     ) -> None:
         self.costs = costs or Costs()

@@ -1,7 +1,7 @@
 """Watch a run bar by bar at its two seams: the trader's decisions and the venue's answers.
 
 The same recorder fits the environment, the plain replay and Backtrader, so that their records can be
-compared field by field. Books: 1.
+compared field by field. One book, or several that are told apart afterwards.
 """
 
 import hashlib
@@ -25,6 +25,7 @@ FIELDS = (
     "equity",
 )  # fmt: skip
 
+SEEN = ("market", "book", "valid", "memory")  # left out of a record of several books
 OUTCOME = ("refused", "unfilled", "filled", "price", "fee", "settled")
 
 
@@ -33,11 +34,18 @@ class Recorder:
 
     Shapes: (N, .) or (N,) for a row; `cash` and `equity` are scalars. `rejected`: Reason bits of the
     orders sent on this bar that were not accepted; `refused`: of those that ended unfilled on it.
+    With `several` books every shape has them in front, and `of` tells them apart.
     """
 
-    def __init__(self, journal: Journal | None = None, symbols: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        journal: Journal | None = None,
+        symbols: tuple[str, ...] = (),
+        several: bool = False,
+    ) -> None:
         self.sessions: list[np.datetime64] = []
         self.rows: list[dict[str, Any]] = []
+        self._at = slice(None) if several else 0
         self._journal, self._symbols, self._written = journal, symbols, 0
 
     def watch(self, trader: Trader, venue: Venue) -> "WatchedVenue":
@@ -57,15 +65,27 @@ class Recorder:
             self.flush()
         self.sessions.append(outcome.session[0].astype("datetime64[D]"))
         # A book changes in place and is copied; what a bar hands out is made for it and stays.
-        row = {"qty": book.qty[0].copy(), "mark": book.mark[0].copy(), "cash": book.cash[0]}
-        row |= {"equity": book.equity()[0], "rejected": np.zeros_like(outcome.refused[0])}
-        row |= {name: getattr(outcome, name)[0] for name in OUTCOME}
+        at = self._at
+        row = {
+            "qty": book.qty[at].copy(),
+            "mark": book.mark[at].copy(),
+            "cash": book.cash[at].copy(),
+        }
+        row |= {"equity": book.equity()[at], "rejected": np.zeros_like(outcome.refused[at])}
+        row |= {name: getattr(outcome, name)[at] for name in OUTCOME}
         self.rows.append(row)
+
+    def of(self, book: int) -> "Recorder":
+        """Return the record of one of several books, without what it has seen."""
+        alone = Recorder()
+        alone.sessions = self.sessions
+        alone.rows = [{name: value[book] for name, value in row.items()} for row in self.rows]
+        return alone
 
     def submitted(self, refused: np.ndarray) -> None:
         """Add what was not accepted to the bar of its decision."""
         if some(refused):
-            self.rows[-1]["rejected"] = self.rows[-1]["rejected"] | refused[0]
+            self.rows[-1]["rejected"] = self.rows[-1]["rejected"] | refused[self._at]
 
     def complete(self) -> int:
         """Return how many bars are complete: those with a decision; an interrupt may leave one not."""
@@ -74,7 +94,8 @@ class Recorder:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every field stacked over bars, (T, ...)."""
         kept = [row for row in self.rows if "exposure" in row]
-        return {name: np.stack([row[name] for row in kept]) for name in FIELDS if kept}
+        there = [name for name in FIELDS if kept and name in kept[0]]
+        return {name: np.stack([row[name] for row in kept]) for name in there}
 
     def flush(self) -> None:
         """Write the rows that are complete to the journal, the last one included."""
@@ -85,19 +106,18 @@ class Recorder:
             self._journal.commit()
 
     def _decided(self, decision: Decision, memory: np.ndarray) -> None:
-        obs, wish = decision.obs, decision.wish
-        masked = np.empty((*obs.fresh.shape, 0), dtype=bool) if obs.valid is None else obs.valid
+        obs, wish, at = decision.obs, decision.wish, self._at
         self.rows[-1] |= {
-            "market": obs.market[0],
-            "book": obs.book[0],
-            "valid": masked[0],
-            "memory": memory[0],
-            "exposure": wish.exposure[0],
-            "keep": wish.keep[0],
-            "target": decision.target[0],
-            "reasons": decision.reasons[0],
-            "order_qty": decision.orders.qty[0],
+            "exposure": wish.exposure[at],
+            "keep": wish.keep[at],
+            "target": decision.target[at],
+            "reasons": decision.reasons[at],
+            "order_qty": decision.orders.qty[at],
         }
+        if at == 0:
+            masked = np.empty((*obs.fresh.shape, 0), dtype=bool) if obs.valid is None else obs.valid
+            seen = (obs.market, obs.book, masked, memory)
+            self.rows[-1] |= {name: array[0] for name, array in zip(SEEN, seen, strict=True)}
 
 
 def refusals(row: Mapping[str, np.ndarray]) -> Iterator[tuple[int, int, float]]:

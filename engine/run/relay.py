@@ -5,17 +5,20 @@ own burn-in, because it is another. So do the windows of a walk-forward, and so 
 whose agent was replaced.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from engine.bars import Bars
+from engine.costs import Costs, CostsByBook
+from engine.policy import Policy
 from engine.run.evaluation import deployed
 from engine.run.record import Recorder
 from engine.run.replay import replay
 from engine.settings import Settings
+from engine.step import StepPolicy
 from engine.trader import Trader
 from engine.venue import SimVenue
 
@@ -31,13 +34,63 @@ class Turn:
 
 def relay(settings: Settings, bars: Bars, turns: Iterable[Turn], venue: SimVenue) -> Recorder:
     """Replay every turn on one venue and return the record of all of them."""
-    record = Recorder()
+    return _relay(settings, bars, turns, venue, Recorder())
+
+
+def relay_at_costs(
+    settings: Settings, bars: Bars, turns: Sequence[Turn], costs: Sequence[Costs]
+) -> list[Recorder]:
+    """Return the record of all turns at each of some costs, without what was seen.
+
+    One book for each of them, all in one replay: the bars, their features and the call of the network
+    are shared. The decisions are those of `relay` under each cost alone, bit for bit; where a
+    network gives other bits to rows among others, they are replayed one after the other.
+    """
+    books, symbols = len(costs), len(bars.symbols)
+    policies = (deployed(settings, turn.checkpoint, bars)[1] for turn in turns)
+    if not all(_rows_stand_alone(policy, books, symbols) for policy in policies):
+        return [_at(settings, bars, turns, (cost,)).of(0) for cost in costs]
+    together = _at(settings, bars, turns, tuple(costs))
+    return [together.of(book) for book in range(books)]
+
+
+def _at(
+    settings: Settings, bars: Bars, turns: Iterable[Turn], costs: tuple[Costs, ...]
+) -> Recorder:
+    rules = CostsByBook(costs)
+    shape = (len(costs), len(bars.symbols))
+    venue = SimVenue(settings.backtest.cash, shape, rules, settings.venue)
+    return _relay(settings, bars, turns, venue, Recorder(several=True))
+
+
+def _relay(
+    settings: Settings, bars: Bars, turns: Iterable[Turn], venue: SimVenue, record: Recorder
+) -> Recorder:
     rows: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]] = {}
     for turn in turns:
         spec, policy = deployed(settings, turn.checkpoint, bars)
         names = tuple(spec.features.names)
         if names not in rows:
             rows[names] = spec.features.history(bars)
-        trader = Trader(spec, policy, len(bars.symbols))
+        if isinstance(venue.costs, CostsByBook):
+            spec = replace(spec, costs=venue.costs)
+        trader = Trader(spec, policy, len(bars.symbols), books=venue.shape[0])
         replay(trader, venue, bars, turn.first, turn.last, record, rows[names])
     return record
+
+
+def _rows_stand_alone(policy: Policy, books: int, symbols: int) -> bool:
+    # Matrix products may take another path for more rows; asked of the shapes that will be used.
+    if not isinstance(policy, StepPolicy):
+        return False
+    draw = np.random.default_rng(0).standard_normal
+    shape, info = (books, symbols), policy.info
+    widths = (len(info.features), len(info.book), info.memory_width)
+    inputs = [draw((*shape, width)).astype(np.float32) for width in widths]
+    together = policy.run(*inputs)
+    alone = [policy.run(*(x[book : book + 1] for x in inputs)) for book in range(books)]
+    return all(
+        np.array_equal(whole[book], part[0])
+        for book, parts in enumerate(alone)
+        for whole, part in zip(together, parts, strict=True)
+    )

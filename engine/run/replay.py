@@ -1,6 +1,7 @@
 """Replay: a trader on a simulated venue, bar after bar, without Backtrader.
 
-The fast way to score a checkpoint or a baseline; parity with the Backtrader path is a check.
+The fast way to score a checkpoint or a baseline; parity with the Backtrader path is a check. A trader
+and a venue of several books go through the same bars at once.
 """
 
 import numpy as np
@@ -29,18 +30,18 @@ def replay(
     """
     features, fresh = rows or trader.spec.features.history(bars)
     market = market_part(features, trader.spec.scaler)
-    trader.burn_in(market[:first, None], fresh[:first, None])
-    recorder = recorder or Recorder()
+    # Every book looks at the same bars: (T, B, N, .).
+    books, symbols = trader.shape
+    market = np.broadcast_to(market[:, None], (len(market), books, *market.shape[1:]))
+    fresh, traded = (
+        np.broadcast_to(x[:, None], (len(x), books, symbols)) for x in (fresh, bars.traded)
+    )
+    trader.burn_in(market[:first], fresh[:first])
+    recorder = recorder or Recorder(several=books > 1)
     watched = recorder.watch(trader, venue)
     for t in range(first, last + 1):
         watched.advance(bars.row(t))
-        decision = trader.step(
-            market[t : t + 1],
-            fresh[t : t + 1],
-            bars.traded[t : t + 1],
-            venue.book,
-            venue.pending.qty,
-        )
-        watched.submit(decision.orders)
+        held = venue.book, venue.pending.qty
+        watched.submit(trader.step(market[t], fresh[t], traded[t], *held).orders)
     trader.observer = None
     return recorder

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.bars import Bars
+from engine.costs import Costs
 from engine.policy import Policy
 from engine.report.folder import RunFolder
 from engine.report.formats import FILL_RULES
@@ -17,7 +18,7 @@ from engine.run.counting import SERIES, counted, seen
 from engine.run.evaluation import costs_text, turnover_a_bar
 from engine.run.outputs import metrics_of, write_run
 from engine.run.record import Recorder
-from engine.run.relay import Turn, relay
+from engine.run.relay import Turn, relay, relay_at_costs
 from engine.run.replay import replay
 from engine.run.validation import score_of
 from engine.run.walkforward_plan import AGENT, TWIN, WalkForward
@@ -38,15 +39,19 @@ def write_record(walk: WalkForward, kind: str, seed: int, rivals: "Rivals") -> N
     """
     settings, folder = walk.settings_of(kind, seed), walk.record(kind, seed)
     folder.mkdir(parents=True, exist_ok=True)
+    swept = _costs_swept(walk, settings)
     with counted(settings, walk.bars, "test", ("test",), folder, seed=seed) as (_, trial):
-        agent = stitched(walk, kind, seed, settings)
+        at = [settings.costs, *swept.values()]
+        agent, *others = relay_at_costs(settings, walk.bars, _turns(walk, kind, seed), at)
         score = score_of(agent.arrays()["equity"], settings.train.score)
         seen(trial, agent, score, folder / f"{SERIES}.npy")
     baselines = rivals.of(settings, turnover_a_bar(agent))
     sweep = [
         row
-        for bps in walk.settings.walkforward.cost_bps
-        for row in _swept(walk, kind, seed, bps, rivals)
+        for (bps, costs), record in zip(swept.items(), others, strict=True)
+        for row in _accounts(
+            walk, kind, settings.model_copy(update={"costs": costs}), bps, record, rivals
+        )
     ]
     summary = _summary(walk, kind, seed, settings) | {"costs_swept": sweep}
     write_run(RunFolder(folder), settings, walk.bars, agent, baselines, summary)
@@ -54,11 +59,22 @@ def write_record(walk: WalkForward, kind: str, seed: int, rivals: "Rivals") -> N
 
 def stitched(walk: WalkForward, kind: str, seed: int, settings: Settings) -> Recorder:
     """Replay every window's chosen checkpoint on its test segment, with one book throughout."""
-    turns = [
+    turns = _turns(walk, kind, seed)
+    return relay(settings, walk.bars, turns, new_venue(settings, walk.bars))
+
+
+def _turns(walk: WalkForward, kind: str, seed: int) -> list[Turn]:
+    return [
         Turn(walk.part(window, kind, seed).checkpoint, window.test.first, window.test.last)
         for window in walk.windows
     ]
-    return relay(settings, walk.bars, turns, new_venue(settings, walk.bars))
+
+
+def _costs_swept(walk: WalkForward, settings: Settings) -> dict[float, Costs]:
+    return {
+        bps: settings.costs.model_copy(update={"rate": bps * 1e-4})
+        for bps in walk.settings.walkforward.cost_bps
+    }
 
 
 @dataclass
@@ -86,13 +102,10 @@ class Rivals:
         return self.played[known]
 
 
-def _swept(
-    walk: WalkForward, kind: str, seed: int, bps: float, rivals: Rivals
+def _accounts(
+    walk: WalkForward, kind: str, settings: Settings, bps: float, record: Recorder, rivals: Rivals
 ) -> list[dict[str, Any]]:
-    plain = walk.settings_of(kind, seed)
-    costs = plain.costs.model_copy(update={"rate": bps * 1e-4})
-    settings = plain.model_copy(update={"costs": costs})
-    record = stitched(walk, kind, seed, settings)
+    # One line for the agent, and one for each baseline, at one cost.
     baselines = rivals.of(settings, turnover_a_bar(record)) if kind == AGENT else {}
     found = metrics_of(settings, walk.bars, record, baselines)
     accounts = {kind: found["agent"], **found["baselines"]}

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from engine.costs import ALPACA, Costs
+from engine.costs import ALPACA, Costs, CostsByBook
+from engine.errors import SettingsError
 from engine.fees_us import FINRA_TAF, SEC_31, TRUSTED_FROM, regulatory_fee
 
 DAY = np.datetime64("2024-06-03", "D")
@@ -94,3 +95,35 @@ def test_negative_and_absurd_costs_are_refused():
         Costs(rate=1.0)
     with pytest.raises(ValueError, match="Extra inputs"):
         Costs(fee_rate=0.001)
+
+
+EACH = (
+    Costs(),
+    Costs(rate=0.001, slippage_bps=0.0),
+    Costs(per_share=0.005, per_order=1.0, slippage_bps=25.0),
+    Costs(rate=0.0005, minimum=2.5),
+)
+
+
+@pytest.mark.parametrize("regulatory", [False, True])
+def test_each_of_several_books_pays_what_its_own_costs_take(regulatory):
+    each = tuple(costs.model_copy(update={"regulatory": regulatory}) for costs in EACH)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        qty = np.trunc(rng.normal(0, 100, (4, 5))) * rng.integers(0, 2, (4, 5))
+        price = np.where(rng.random((1, 5)) < 0.2, np.nan, rng.uniform(1, 500, (1, 5)))
+        qty = np.where(np.isnan(price), 0.0, qty)
+        day = np.full((4, 1), DAY)
+        together = CostsByBook(each)
+        for at, costs in enumerate(each):
+            own, row = qty[at : at + 1], day[at : at + 1]
+            assert np.array_equal(together.fee(qty, price, day)[at], costs.fee(own, price, row)[0])
+            slipped = costs.slipped(price, own)
+            assert np.array_equal(together.slipped(price, qty)[at], slipped[0], equal_nan=True)
+
+
+def test_books_agree_on_regulatory_fees_or_are_refused():
+    with pytest.raises(SettingsError, match="regulatory fees or none, found \\[False, True\\]"):
+        CostsByBook((Costs(), Costs(regulatory=True)))
+    with pytest.raises(SettingsError, match="one or more"):
+        CostsByBook(())
