@@ -59,15 +59,16 @@ def validator(
     begin, end = dates(bars, settings, "train")
     begin = max(begin, end - (last - first))
     deployed = replace(spec, allocation=allocation)
-    holding = _play(
-        settings, bars, baseline_trader(settings, "buy_and_hold", bars, 0.0), first, last
-    )
+    holder = baseline_trader(settings, "buy_and_hold", bars, 0.0)
+    holding = _play(settings, bars, holder, first, last)
+    # The same for every policy, and the larger part of what playing one costs.
+    rows = deployed.features.history(bars.between(None, bars.sessions[max(last, end)]))
     name = settings.train.score
 
     def watch(policy: StepPolicy) -> Seen:
         def plays(start: int, stop: int) -> Recorder:
             trader = Trader(deployed, policy, len(bars.symbols))
-            return _play(settings, bars, trader, start, stop)
+            return _play(settings, bars, trader, start, stop, rows)
 
         record = plays(first, last)
         score = score_of(record.arrays()["equity"], name)
@@ -80,9 +81,17 @@ def validator(
     return watch
 
 
-def _play(settings: Settings, bars: Bars, trader: Trader, first: int, last: int) -> Recorder:
+def _play(
+    settings: Settings,
+    bars: Bars,
+    trader: Trader,
+    first: int,
+    last: int,
+    rows: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Recorder:
     seen = bars.between(None, bars.sessions[last])
-    return replay(trader, new_venue(settings, seen), seen, first, last)
+    known = None if rows is None else (rows[0][: last + 1], rows[1][: last + 1])
+    return replay(trader, new_venue(settings, seen), seen, first, last, rows=known)
 
 
 def _did(record: Recorder, holding: Recorder) -> Seen:
