@@ -1,11 +1,11 @@
 """Start-up: what a command costs before and besides its work, against a Python that does nothing.
 
-Every command is a new process, as a person or a timer starts it: the console script's own two lines.
-The paper commands meet a loopback exchange in this process, four symbols of the bundled sample:
-"decides" opens the account and sends its first orders, "nothing due" looks again. The backtest is of
-thirty sessions with an ONNX checkpoint. What each command imported is asked in a run of its own, not
-timed. `--help` has 3 times the bare interpreter as its target, 10 where a library reads the
-command line, as it does here (importing typer alone takes twice the bare interpreter).
+Every command is a new process, as a person or a timer starts it; before it ends it writes down which
+heavy libraries it has loaded. The paper commands meet a loopback exchange in this process, four
+symbols of the bundled sample: "decides" opens the account and sends its first orders, "nothing due"
+looks again. The backtest is of thirty sessions with an ONNX checkpoint. `--help` has 3 times
+the bare interpreter as its target, 10 where a library reads the command line, as it does here
+(importing typer alone takes twice the bare interpreter).
 """
 
 import json
@@ -34,13 +34,12 @@ HEAVY = (
     "sqlalchemy",
 )
 BARE = "pass"
-SCRIPT = "from engine.cli import main; main()"
-PROBE = (
-    "import json, sys\n"
+SCRIPT = (
+    "import sys\n"
     "from engine.cli import run\n"
     "code = run(sys.argv[2:])\n"
     f"found = [name for name in {HEAVY!r} if name in sys.modules]\n"
-    "open(sys.argv[1], 'w').write(json.dumps(found))\n"
+    "open(sys.argv[1], 'w').write(' '.join(found))\n"
     "sys.exit(code)\n"
 )
 BACKTEST = """
@@ -53,19 +52,21 @@ validation = { start = 2008-01-02, end = 2009-12-31 }
 test = { start = 2010-01-04, end = 2010-02-16 }
 """
 TORCHLESS = ("backtest", "paper once, decides", "paper once, nothing due", "paper status")
+SMOKE = ("--help", "paper once, decides", "paper status")
 
 
 def measure(quick: bool) -> tuple[list[Row], list[str]]:
     """Return the rows, and for every command which heavy libraries it imported."""
-    rounds = 1 if quick else 7
+    rounds, warm = (1, 0) if quick else (7, 1)
     with TemporaryDirectory() as folder, ExitStack() as stack:
         agent = save_checkpoint(Path(folder) / "agent", sample_bars())
         desk = Desk(Path(folder), agent, stack)
-        found = desk.imports()
+        names = SMOKE if quick else tuple(desk.commands)
         runs: dict[str, Callable[[], float]] = {"bare": seconds(lambda: python(BARE))}
-        runs |= {name: desk.timed(name) for name in desk.commands}
-        took = interleave(runs, rounds)
-    return _rows(took, found), [f"{name}: imports {_said(libs)}" for name, libs in found.items()]
+        runs |= {name: desk.timed(name) for name in names}
+        took = interleave(runs, rounds, warm)
+    said = [f"{name}: imports {_said(libs)}" for name, libs in desk.imported.items()]
+    return _rows(took, desk.imported), said
 
 
 @dataclass
@@ -79,6 +80,7 @@ class Desk:
     agent: Path
     stack: ExitStack
     commands: dict[str, list[str]] = field(default_factory=dict)
+    imported: dict[str, list[str]] = field(default_factory=dict)
     accounts: int = 0
     stage: Stage | None = None
 
@@ -106,16 +108,18 @@ class Desk:
         (home / "p.toml").write_text(_settings(self.stage, self.agent), encoding="utf-8")
         (home / "b.toml").write_text(BACKTEST, encoding="utf-8")
 
-    def run(self, name: str, code: str, *before: str) -> None:
+    def run(self, name: str) -> None:
         """Run one command in a process of its own; it must not fail (a doctor may find fault)."""
         assert self.stage is not None
-        home = self.folder / f"account{self.accounts}"
+        home, out = self.folder / f"account{self.accounts}", self.folder / "imported"
         keys = {KEY_ID: self.stage.exchange.key_id, SECRET: self.stage.exchange.secret}
-        python(code, *before, *self.commands[name], cwd=home, env=keys, may_fail=name == "doctor")
+        may_fail = name == "doctor"
+        python(SCRIPT, str(out), *self.commands[name], cwd=home, env=keys, may_fail=may_fail)
+        self.imported[name] = out.read_text(encoding="utf-8").split()
 
     def timed(self, name: str) -> Callable[[], float]:
         """Return a system that answers how many seconds the command takes."""
-        run = seconds(lambda: self.run(name, SCRIPT))
+        run = seconds(lambda: self.run(name))
         if name != "paper once, decides":
             return run
 
@@ -124,14 +128,6 @@ class Desk:
             return run()
 
         return anew
-
-    def imports(self) -> dict[str, list[str]]:
-        """Return which heavy libraries each command imports."""
-        out, found = self.folder / "imported.json", {}
-        for name in self.commands:
-            self.run(name, PROBE, str(out))
-            found[name] = json.loads(out.read_text(encoding="utf-8"))
-        return found
 
 
 def python(
@@ -171,7 +167,7 @@ def _rows(took: dict[str, np.ndarray], found: dict[str, list[str]]) -> list[Row]
         rows.append(
             Row(f"barwise {name} / bare interpreter", took[name] / took["bare"], "x", bound)
         )
-    torch = sum("torch" in found[name] for name in TORCHLESS)
+    torch = sum("torch" in found.get(name, ()) for name in TORCHLESS)
     what = "imports of torch: backtest, paper once, paper status"
     return [*rows, Row(what, np.array([float(torch)]), "imports", "at most 0")]
 
