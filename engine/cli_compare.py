@@ -13,8 +13,8 @@ def compare(
         list[Path],
         typer.Argument(
             metavar="RUN...",
-            help="Folders of backtests, trainings, walk-forwards, paper exports; the first one is "
-            "what the others are compared with.",
+            help="Folders of backtests, trainings, walk-forwards, retrainings, paper exports; the first "
+            "one is what the others are compared with.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The page to write.")] = Path("compare.html"),

@@ -121,6 +121,15 @@ def gap(ours: np.ndarray, theirs: np.ndarray, score: str, confidence: float) -> 
     return Gap(unit * found, unit * least, confidence)
 
 
+def interval(ours: np.ndarray, theirs: np.ndarray, score: str) -> tuple[float, float, float]:
+    """Return how far our score is ahead, and the 95 % interval of it, both sides of `gap`.
+
+    Shapes: (T,) returns per bar, both; theirs zeros = our score itself. Units: the score, per year.
+    """
+    found = gap(ours, theirs, score, 0.975)
+    return found.difference, found.least, 2.0 * found.difference - found.least
+
+
 def _ratio(returns: np.ndarray) -> float:
     return m.sharpe(returns, 1) if returns.std(ddof=1) >= STILL else 0.0
 

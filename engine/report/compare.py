@@ -1,7 +1,8 @@
 """Runs side by side: each read into one curve, cut to the sessions they share, told apart.
 
-A backtest gives its agent, a walk-forward its median seed, a paper export the account's equity. What
-differs in how they were made is listed, because curves of different markets or costs only look alike.
+A backtest gives its agent, a walk-forward its median seed, a retraining the challenger that it judged, a
+paper export the account's equity. What differs in how they were made is listed, because curves of
+different markets or costs only look alike.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from engine.metrics import summarise
 from engine.paired import LEAST, apart
 
 BACKTEST, WALK, PAPER, VALIDATED = "backtest", "walk-forward", "paper account", "validation"
+RETRAINED = "retraining"
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ def _differences(entries: Sequence[Entry]) -> list[tuple[str, tuple[str, ...]]]:
 
 def _fact(entry: Entry, where: tuple[str, ...] | None) -> str:
     if where is None:
-        return "simulated test" if entry.kind in (BACKTEST, WALK) else entry.kind
+        return "simulated test" if entry.kind in (BACKTEST, WALK, RETRAINED) else entry.kind
     place: Any = getattr(entry, where[0])
     for key in where[1:]:
         if not isinstance(place, Mapping) or key not in place:

@@ -1,4 +1,4 @@
-"""Read a folder as one run to compare: a backtest, a walk-forward, or a paper account's export."""
+"""Read a folder as one run to compare: backtest, walk-forward, retraining, paper account's export."""
 
 import csv
 from pathlib import Path
@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from engine.errors import DataError, UsageError
-from engine.report.compare import BACKTEST, PAPER, WALK, Entry
+from engine.report.compare import BACKTEST, PAPER, RETRAINED, WALK, Entry
 from engine.report.folder import RunFolder
+from engine.report.retraining import PICKED, is_retraining, read_retraining
+from engine.report.retraining_cautions import retraining_cautions
 from engine.report.walk import AGENT, FOLDERS, is_walk, read_walk
 
 
@@ -20,14 +22,16 @@ def read_entry(folder: Path) -> Entry:
         raise UsageError(f"compare: {folder} is no folder; name run folders")
     if is_walk(folder):
         return _walk(folder)
+    if is_retraining(folder):
+        return _retrained(folder)
     heads = _heads(folder / "equity.csv")
     if "agent" in heads:
         return _backtest(folder)
     if {"session", "equity"} <= set(heads):
         return _paper(folder)
     raise UsageError(
-        f"compare: {folder} is no run: expected what `barwise backtest`, `barwise walkforward` or "
-        "`barwise paper export` writes, found no equity.csv"
+        f"compare: {folder} is no run: expected what `barwise backtest`, `barwise walkforward`, `barwise "
+        "retrain` or `barwise paper export` writes, found no equity.csv"
     )
 
 
@@ -77,6 +81,29 @@ def _walk(folder: Path) -> Entry:
         over_seeds=sharpe,
         about=f"median seed {walk.median} of {len(seeds)}",
         warnings=tuple(walk.summary["warnings"]),
+    )
+
+
+def _retrained(folder: Path) -> Entry:
+    run = read_retraining(folder)
+    found = run.found
+    if not run.curves:
+        raise DataError(
+            f"{folder}: this retraining judged nothing, so there is no account to compare: "
+            f"{found['reason']}"
+        )
+    became = "promoted" if found["promoted"] else "not promoted"
+    return Entry(
+        name=folder.resolve().name,
+        kind=RETRAINED,
+        path=folder,
+        sessions=run.sessions,
+        equity=run.curves[PICKED],
+        settings=run.settings,
+        data=run.data,
+        whole=found["accounts"][PICKED],
+        about=f"challenger, seed {found['picked']} of {len(found['challengers'])}, {became}",
+        warnings=tuple(c.text for c in retraining_cautions(run) if c.grave),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.errors import UsageError
 from engine.report.folder import RunFolder
+from engine.report.retraining import is_retraining
 from engine.report.walk import is_walk
 from engine.run.build import bars_of, find_settings, run_folder
 from engine.run.checks import refresh
@@ -83,6 +84,12 @@ def run_report(folder: Path, as_json: bool) -> Result:
 
         refresh_checks(folder)
         return show_walk(folder, as_json)
+    if is_retraining(folder):
+        from engine.run.retrain_commands import refresh_checks as refresh_result
+        from engine.run.retrain_commands import show_retraining
+
+        refresh_result(folder)
+        return show_retraining(folder, as_json)
     refresh(folder)
     return _show(folder, as_json)
 

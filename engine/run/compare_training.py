@@ -13,6 +13,7 @@ from engine.checkpoint import read
 from engine.errors import DataError
 from engine.report.compare import VALIDATED, Entry
 from engine.report.folder import RunFolder
+from engine.report.retraining import is_retraining
 from engine.run.build import bars_of, dates
 from engine.run.counting import SERIES
 from engine.run.training import TRAINING, seed_folders
@@ -21,6 +22,8 @@ from engine.settings import Settings, build
 
 def holds_training(folder: Path) -> bool:
     """Return whether a folder holds a training, or several, and no test."""
+    if is_retraining(folder):
+        return False
     trained = (folder / TRAINING).is_dir() or bool(seed_folders(folder))
     return trained and not (folder / "equity.csv").is_file()
 

@@ -9,11 +9,11 @@ from engine.clock import SystemClock
 from engine.errors import UsageError
 from engine.registry import Champion, Event, Lineage, Registry
 from engine.report.folder import RunFolder
+from engine.report.retraining import RESULT, told_in
 from engine.run.build import find_settings
 from engine.run.console import echo
 from engine.run.promoting import account_at_rest
-from engine.run.retrain import lineage_of, told_in
-from engine.run.retrain_plan import RESULT
+from engine.run.retrain_lineage import lineage_of
 from engine.settings import Settings, build
 
 Result = dict[str, Any]

@@ -4,17 +4,15 @@ Every stage leaves files, so a run that was killed goes on with what is missing.
 in one line of the registry, at the very end, or not at all.
 """
 
-import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from engine.checkpoint import read
 from engine.clock import Clock
-from engine.errors import DataError
 from engine.registry import Lineage, Registry
 from engine.report.folder import RunFolder, write_json, write_table
+from engine.report.retraining import RESULT, SEGMENTS, told_in
 from engine.run.backtest import baseline_trader
 from engine.run.build import bars_of
 from engine.run.console import say
@@ -24,8 +22,8 @@ from engine.run.job_progress import train_all
 from engine.run.outputs import describe_data, versions
 from engine.run.promoting import account_at_rest
 from engine.run.retrain_judge import judge
-from engine.run.retrain_plan import RESULT, SEGMENTS, Retraining, best_of, fixed, plan
-from engine.run.retrain_report import PICKED
+from engine.run.retrain_lineage import both, lineage_of
+from engine.run.retrain_plan import Retraining, best_of, fixed, plan
 from engine.run.training import PARTS, require_bars, require_begun, require_same
 from engine.settings import Settings
 
@@ -81,19 +79,6 @@ def _known(folder: Path) -> Result | None:
     return told_in(folder) if (folder / RESULT).is_file() else None
 
 
-def told_in(folder: Path) -> Result:
-    """Return what a retraining came to. Raises: DataError where its file cannot be read."""
-    path = folder / RESULT
-    try:
-        found: Result = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise DataError(
-            f"{path}: cannot be read as JSON: {error}; take it away and judge again with `barwise "
-            f"retrain --resume {folder}`"
-        ) from error
-    return found
-
-
 def _train(work: Retraining, executor: Executor, resume: bool) -> Result:
     # Empty where every challenger has ended: one that failed is told and left out.
     jobs = [job for job in work.jobs() if not is_done(job)]
@@ -116,8 +101,8 @@ def _judge(work: Retraining, registry: Registry) -> Result:
     # By validation alone: the held-back sessions judge, they do not choose.
     picked = max(trained, key=lambda seed: trained[seed]["validation_score"])
     checkpoints = {seed: Path(row["checkpoint"]) for seed, row in trained.items()}
-    found = judge(work, picked, checkpoints, champion)
-    return {
+    judged = judge(work, picked, checkpoints, champion)
+    found = {
         "run": str(work.folder),
         "name": work.settings.name,
         "data": work.bars.digest(),
@@ -127,13 +112,14 @@ def _judge(work: Retraining, registry: Registry) -> Result:
         "picked": picked,
         "picked_by": f"validation {work.settings.train.score}",
         "score": work.settings.retrain.promotion.score,
-        **found.told,
-        "rules": [asdict(rule) for rule in found.verdict.rules],
-        "promote": found.verdict.promote,
-        "reason": found.verdict.reason,
+        **judged.told,
+        "rules": [asdict(rule) for rule in judged.verdict.rules],
+        "promote": judged.verdict.promote,
+        "reason": judged.verdict.reason,
         "promoted": None,
         "scored": True,
     }
+    return found | {"lineage": both(work.settings, found, registry, champion)}
 
 
 def _row(work: Retraining, seed: int) -> Result:
@@ -193,21 +179,3 @@ def _objection(registry: Registry, leads: str | None, judged: str | None, name: 
     if name in [body["previous"] for body in back]:
         return f"{name} was rolled back by a person, and only a person promotes it again"
     return ""
-
-
-def lineage_of(settings: Settings, found: Mapping[str, Any]) -> Lineage:
-    """Return where the picked challenger of a retraining comes from."""
-    rows = {row["seed"]: row for row in found["challengers"]}
-    held_back = found["accounts"].get(PICKED, {}).get("sharpe")
-    return Lineage(
-        data=found["data"],
-        settings=settings_hash(settings),
-        parent=found["champion"],
-        scores={
-            "validation": rows[found["picked"]]["validation_score"],
-            "held_back_sharpe": held_back,
-        },
-        trials=found.get("trials"),
-        seeds=len(rows),
-        scored=held_back is not None,
-    )

@@ -9,14 +9,19 @@ from typing import Any
 
 from engine import clock as time
 from engine.clock import SystemClock
-from engine.errors import DataError, UsageError
+from engine.errors import CheckpointError, DataError, UsageError
+from engine.report.folder import RunFolder, write_json
+from engine.report.retraining import JUDGED, RESULT, told_in
+from engine.report.retraining_page import write_retraining_page
 from engine.run.build import find_settings, run_folder
+from engine.run.checks import checks_of
 from engine.run.console import say
 from engine.run.executor import chosen, local
 from engine.run.paper.lock import held
 from engine.run.retrain import retrain
 from engine.run.retrain_report import print_retraining
-from engine.settings import Settings
+from engine.run.training import TRAINING
+from engine.settings import Settings, build
 
 LOCK = ".retraining"
 Result = dict[str, Any]
@@ -43,9 +48,29 @@ def run_retrain(
             say(f"! {text}")
         say(f"nothing was promoted; go on with `barwise retrain --resume {folder}`")
         return {"run": str(folder), **found, "exit_code": 1}
+    return found | show_retraining(folder, as_json)
+
+
+def show_retraining(folder: Path, as_json: bool) -> Result:
+    """Write the page of a retraining that has ended, and print its table."""
+    page = write_retraining_page(folder)
     if not as_json:
-        print_retraining(found, folder)
-    return found
+        print_retraining(told_in(folder), folder)
+    return {"run": str(folder), "page": str(page)}
+
+
+def refresh_checks(folder: Path) -> None:
+    """Bring the checks in a retraining's result up to date: more may have been run since."""
+    found, judged = told_in(folder), folder / JUDGED
+    if not found["accounts"] or not (judged / "settings.json").is_file():
+        return
+    try:
+        settings = build(RunFolder(judged).part("settings"), str(judged))
+        checkpoint = folder / f"seed-{found['picked']}" / TRAINING / "best"
+        checks = checks_of(settings, found["data"], checkpoint)
+    except (DataError, CheckpointError):
+        return  # a ledger or checkpoint that cannot be read: what is known stays
+    write_json(folder / RESULT, found | {"checked": checks})
 
 
 @contextmanager

@@ -5,7 +5,7 @@ The challenger was picked before, by validation alone.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,16 @@ from engine.measures import NotComputable, returns_of
 from engine.promotion import Rule, Verdict, decide, enough
 from engine.registry import Champion
 from engine.report.folder import RunFolder, write_table
+from engine.report.retraining import CHAMPION, JUDGED, PICKED, SHOWN
 from engine.run.backtest import baseline_trader, new_venue
+from engine.run.checks import checks_of
 from engine.run.counting import SERIES, counted, seen
 from engine.run.evaluation import deployed, turnover_a_bar
 from engine.run.outputs import metrics_of
 from engine.run.record import Recorder
 from engine.run.replay import replay
-from engine.run.retrain_plan import JUDGED, Retraining
-from engine.run.retrain_report import CHAMPION, PICKED, SHOWN
+from engine.run.retrain_looks import earlier_looks
+from engine.run.retrain_plan import Retraining
 from engine.run.validation import score_of
 from engine.settings import Settings, build
 from engine.significance import Moments, deflated_sharpe
@@ -54,7 +56,7 @@ def judge(
     rule = enough(max(work.held_back.last - first, 0), work.settings.retrain.promotion.sessions)
     if why or not rule.passed:
         return _open(Rule("sessions", False, why or rule.text))
-    settings, looks = work.judged(picked, first), 1 + earlier_looks(work, first)
+    settings, looks = work.judged(picked, first), earlier_looks(work, first, checkpoints)
     folder, name = work.folder / JUDGED, f"seed-{picked}"
     with counted(settings, work.bars, "test", ("test",), folder, checkpoints[picked]) as (
         ledger,
@@ -72,10 +74,12 @@ def judge(
     agents = {PICKED: agents.pop(name)} | agents
     baselines = _baselines(work, settings, first, turnover_a_bar(agents[PICKED]))
     checks = _checks(settings, folder, checkpoints[picked])
-    verdict = _decide(settings, agents, baselines, looks, checks, deflated)
+    verdict = _decide(settings, agents, baselines, looks.number, checks, deflated)
     told = _told(work, settings, first, agents, baselines)
-    counts = {"looks": looks, "trials": trials, "deflated_sharpe": deflated, "checks": checks}
-    return Judgement(verdict, told | counts)
+    counts = {"looks": looks.number, "looked_before": asdict(looks), "trials": trials}
+    checked = checks_of(settings, work.bars.digest(), checkpoints[picked])
+    proofs = {"deflated_sharpe": deflated, "checks": checks, "checked": checked}
+    return Judgement(verdict, told | counts | proofs)
 
 
 def _open(rule: Rule) -> Judgement:
@@ -138,23 +142,6 @@ def common(work: Retraining, champion: Champion | None) -> tuple[int, str]:
 def seen_until(known: TrainedOn) -> date | None:
     """Return the last session that an agent was trained or chosen on; None where it is not known."""
     return None if known.chosen_until is None else max(known.end, known.chosen_until)
-
-
-def earlier_looks(work: Retraining, first: int) -> int:
-    """Count the judgements of other runs that share sessions with this one."""
-    if not work.settings.ledger.is_file():
-        return 0
-    start, own = work.day(first), (work.folder / JUDGED).resolve()
-    with Ledger(work.settings.ledger) as ledger:
-        folders = {
-            (ledger.path.parent / trial.plan.folder).resolve()
-            for trial in ledger.trials()
-            if trial.plan.purpose == "test"
-            and trial.looks
-            and Path(trial.plan.folder).name == JUDGED
-            and trial.plan.segments["test"][1] >= start
-        }
-    return len(folders - {own})
 
 
 def _agents(

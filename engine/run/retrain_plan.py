@@ -23,8 +23,6 @@ from engine.run.training import TRAINING
 from engine.settings import Settings, build
 from engine.windows import Segment
 
-JUDGED, RESULT = "judged", "retrain.json"
-SEGMENTS = "segments.csv"  # the first file of a retraining
 PARTS = ("train", "validation", "held_back")
 
 

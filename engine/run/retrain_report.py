@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.metrics import BY_KEY
-from engine.report.formats import plain_name, shown
+from engine.report.formats import shown
+from engine.report.retraining import CHAMPION, PICKED, SHOWN, name_of
+from engine.report.retraining_page import PAGE
+from engine.report.retraining_sections import looks_words
 from engine.report.terminal import COLUMNS, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
-
-CHAMPION, PICKED = "champion", "challenger"  # as accounts are named
-SHOWN = ("total_return", "sharpe", "max_drawdown", "gross_exposure", "turnover", "total_costs")
 
 
 def print_retraining(
@@ -31,7 +31,9 @@ def print_retraining(
     for line in lines(found):
         console.print(Text(line))
     console.print(Text("Paper trading only, no promise of profit."))
-    console.print(Text(f"Run folder: {folder}"), soft_wrap=True)
+    page = folder / PAGE
+    told = f"Report: {page}" if page.is_file() else f"Run folder: {folder}"
+    console.print(Text(told), soft_wrap=True)
 
 
 def lines(found: Mapping[str, Any]) -> list[str]:
@@ -49,7 +51,7 @@ def lines(found: Mapping[str, Any]) -> list[str]:
         deflated = found["deflated_sharpe"]
         shown_as = "not known" if deflated is None else f"{deflated:.2f}"
         told.append(
-            f"Look number {found['looks']} at these sessions; trials in the ledger {found['trials']:,}, "
+            f"{looks_words(found)} Trials in the ledger {found['trials']:,}, "
             f"deflated Sharpe ratio {shown_as}."
         )
     marks = {True: "yes", False: "NO ", None: "?  "}
@@ -83,13 +85,5 @@ def _table(found: Mapping[str, Any]) -> "Table":
         cells = [shown(score, "ratio") if score is not None else ""]
         cells += [shown(values[key], BY_KEY[key].unit) for key in SHOWN]
         style = "bold" if name in (PICKED, CHAMPION) else ""
-        table.add_row(Text(_named(name, found)), *map(Text, cells), style=style)
+        table.add_row(Text(name_of(name, found)), *map(Text, cells), style=style)
     return table
-
-
-def _named(name: str, found: Mapping[str, Any]) -> str:
-    if name == PICKED:
-        return f"Challenger, seed {found['picked']}"
-    if name == CHAMPION:
-        return f"Champion {found['champion']}"
-    return name.replace("seed-", "Challenger, seed ") if "seed-" in name else plain_name(name)

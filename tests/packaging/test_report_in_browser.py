@@ -8,8 +8,9 @@ from engine.report.compare import compared
 from engine.report.compare_page import write_compare
 from engine.report.compare_read import read_entry
 from engine.report.page import write_page
+from engine.report.retraining_page import write_retraining_page
 from engine.report.walk_page import write_walk_page
-from tests import made_up_run, made_up_walk
+from tests import made_up_retraining, made_up_run, made_up_walk
 from tests.made_up_paper import TOLD
 from tests.packaging import browser
 
@@ -54,7 +55,7 @@ def test_page_draws_every_chart_without_complaint_request_or_sideways_scroll(
 
 @pytest.fixture(scope="module")
 def others(tmp_path_factory):
-    """The page of a walk-forward, and one that compares it with two of its seeds."""
+    """The page of a walk-forward, one that compares it with two of its seeds, a retraining's."""
     walk = made_up_walk.write(tmp_path_factory.mktemp("walk") / "run")
     runs = [walk, *(walk / "stitched" / f"seed-{seed}" for seed in (0, 3))]
     for place in runs[1:]:
@@ -62,12 +63,14 @@ def others(tmp_path_factory):
             (place / f"{name}.json").write_bytes((walk / f"{name}.json").read_bytes())
         (place / "summary.json").write_text("{}")
     comparison = compared([read_entry(run) for run in runs])
-    return write_walk_page(walk), write_compare(comparison, walk / "compare.html")
+    retraining = made_up_retraining.write(tmp_path_factory.mktemp("retraining") / "run")
+    pages = write_walk_page(walk), write_compare(comparison, walk / "compare.html")
+    return *pages, write_retraining_page(retraining)
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, True), (390, False)])
 def test_pages_of_several_runs_draw_every_chart_and_fit(tab, others, width, dark):
-    for page, charts in zip(others, (3, 2), strict=True):
+    for page, charts in zip(others, (3, 2, 2), strict=True):
         tab.open(page.as_uri(), width=width, dark=dark)
         painted = tab.value(PAINTED)
         assert len(painted) == charts

@@ -15,13 +15,14 @@ import pytest
 from rich.console import Console
 
 from engine.bars import Bars
-from engine.checkpoint import RECORD, digest_of, read
+from engine.checkpoint import POLICY, RECORD, digest_of, read
 from engine.cli import run
 from engine.clock import FakeClock, last_closed, now
 from engine.errors import CheckpointError, DataError, UsageError
 from engine.promotion import Rule, Verdict
 from engine.registry import Registry
 from engine.report.folder import RunFolder
+from engine.report.retraining import RESULT
 from engine.run import check_commands, data_commands, retrain_judge, training
 from engine.run import retrain as stages
 from engine.run.executor import Inline, Job
@@ -29,12 +30,12 @@ from engine.run.paper.lock import held
 from engine.run.registry_commands import promote, rollback
 from engine.run.retrain import retrain
 from engine.run.retrain_commands import keep_to_budget, refresh, run_retrain
-from engine.run.retrain_plan import RESULT, best_of, plan
+from engine.run.retrain_plan import best_of, plan
 from engine.run.retrain_report import lines, print_retraining
 from engine.settings import Settings, build
 from engine.sources import DataSettings, load
-from engine.trials import Ledger
-from tests.registries import LINEAGE
+from engine.trials import Ledger, Plan
+from tests.registries import LINEAGE, sibling
 
 TREE: dict[str, Any] = {
     "name": "tiny",
@@ -403,6 +404,55 @@ def test_every_further_judgement_of_the_same_sessions_is_a_further_look(
     assert gap["confidence"] == pytest.approx(0.975)
     (again / RESULT).unlink()  # killed before its verdict was written: the same look again
     assert go(again, resume=True)["looks"] == 2
+
+
+def test_test_of_an_agent_of_the_line_is_a_look_and_one_of_another_agent_is_not(
+    trained: Path, whole: Path
+) -> None:
+    own, stranger = read(best_of_seed(whole, 0)).sha256[POLICY], "e" * 64
+    other = registry().add(sibling(best_of_seed(whole, 1), Path("other"), 9), LINEAGE)
+    kept = read(registry().folder(other)).sha256[POLICY]
+    held = told_by(whole)["segments"]["held_back"]
+    tested = [
+        (own, held["start"], held["start"]),  # one shared session is enough
+        (kept, "2001-01-02", held["end"]),
+        (kept, held["end"], "2002-12-31"),
+        (own, "2001-01-02", told_by(whole)["segments"]["validation"]["end"]),  # no session shared
+        (own, "2002-03-14", "2002-12-31"),  # nor here, after the newest
+        (stranger, held["start"], held["end"]),
+        (None, held["start"], held["end"]),  # a baseline
+    ]
+    with Ledger(Path("runs/trials.sqlite")) as ledger:
+        for checkpoint, first, last in tested:
+            spans = {"test": (first, last)}
+            asked = Plan("test", "d", "s", "c", spans, 0, {}, "somewhere", checkpoint)
+            with ledger.trial(asked) as trial:
+                trial.look(np.array([1.0, 1.1, 1.0]), np.arange(3), 0.0, Path("returns.npy"))
+    found = go(trained, resume=True)
+    assert found["looked_before"] == {"judgements": 0, "tests": 3}
+    assert found["looks"] == 4
+    gap = next(rule["gap"] for rule in found["rules"] if rule["name"] == "flat")
+    assert gap["confidence"] == pytest.approx(1 - 0.05 / 4)
+
+
+def test_agent_that_an_earlier_retraining_trained_is_of_the_line(
+    trained: Path, whole: Path
+) -> None:
+    again = trained.with_name("again")
+    shutil.copytree(trained, again)
+    go(trained, resume=True)
+    held = tuple(told_by(whole)["segments"]["held_back"].values())
+    with Ledger(Path("runs/trials.sqlite")) as ledger:
+        for chosen, tested in (("a" * 64, None), (None, "a" * 64)):
+            # Such a training was entered by the first retraining, the test by a person since.
+            folder = "../run/seed-7" if chosen else "elsewhere"
+            purpose = "validate" if chosen else "test"
+            spans = {"test": held}
+            asked = Plan(purpose, "d", "s", "c", spans, 0, {}, folder, tested)
+            with ledger.trial(asked) as trial:
+                trial.chosen = chosen
+                trial.look(np.array([1.0, 1.1, 1.0]), np.arange(3), 0.0, Path("returns.npy"))
+    assert go(again, resume=True)["looked_before"] == {"judgements": 1, "tests": 1}
 
 
 def test_champion_is_judged_on_the_same_bars_fills_and_costs(trained: Path, whole: Path) -> None:
