@@ -102,7 +102,7 @@ def _retrained(folder: Path) -> Entry:
         settings=run.settings,
         data=run.data,
         whole=found["accounts"][PICKED],
-        about=f"challenger, seed {found['picked']} of {len(found['challengers'])}, {became}",
+        about=f"challenger, seed {found['picked']}, {became}",
         warnings=tuple(c.text for c in retraining_cautions(run) if c.grave),
     )
 

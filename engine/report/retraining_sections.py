@@ -81,8 +81,8 @@ def looks_words(found: Mapping[str, Any]) -> str:
     text = f"Look number {found['looks']} at these sessions"
     if before := found.get("looked_before"):
         text += (
-            f": {before['judgements']} judgements of other retrainings and {before['tests']} tests of "
-            "agents of this line came before. Tests of other agents on them, and what a paper account "
+            f"; earlier ones: judgements of other retrainings {before['judgements']}, tests of agents of "
+            f"this line {before['tests']}. Tests of other agents on them, and what a paper account "
             "showed, are not counted"
         )
     return f"{text}."
@@ -190,7 +190,7 @@ _LINEAGE = {
     "id": "Checkpoint",
     "parent": "Made to replace",
     "seed": "Seed",
-    "seeds": "Picked from",
+    "seeds": "Challengers it was picked from",
     "update": "Chosen after updates",
     "trained": "Trained on",
     "chosen_until": "Chosen on sessions to",

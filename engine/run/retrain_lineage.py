@@ -40,6 +40,7 @@ def both(
     info = read(Path(rows[found["picked"]]["checkpoint"]))
     own = lineage_of(settings, found)
     challenger = _trained(info) | {"settings": own.settings, "parent": own.parent}
+    challenger |= {"held_back_sharpe": own.scores["held_back_sharpe"]}
     told = {PICKED: challenger | {"seeds": own.seeds, "trials": own.trials}}
     return told | ({"champion": _leading(registry, champion)} if champion else {})
 

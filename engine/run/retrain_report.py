@@ -44,7 +44,7 @@ def lines(found: Mapping[str, Any]) -> list[str]:
         for name in ("train", "validation")
     )
     told = [
-        f"Challengers: {spans}. Picked seed {found['picked']} of {len(found['challengers'])} by "
+        f"{len(found['challengers'])} challengers: {spans}. Picked seed {found['picked']} by "
         f"{found['picked_by']}, never by the held-back sessions."
     ]
     if "looks" in found:

@@ -90,7 +90,10 @@ def test_every_rule_stands_on_the_page_with_its_outcome(retraining, words):
     marks = {True: "passed", False: "not passed", None: "open"}
     for rule in retraining.found["rules"]:
         assert f"{marks[rule['passed']]} {rule['text']}" in words
-    assert "Look number 2 at these sessions: 1 judgements of other retrainings and 0 tests" in words
+    assert (
+        "Look number 2 at these sessions; earlier ones: judgements of other retrainings 1, tests"
+        in words
+    )
 
 
 # Numbers ---------------------------------------------------------------------------------------
@@ -248,7 +251,7 @@ def test_retraining_is_no_training_and_compares_by_what_judged_it(folder, retrai
     assert not holds_training(folder)
     entry = read_entry(folder)
     assert entry.kind == RETRAINED
-    assert entry.about == "challenger, seed 1 of 3, not promoted"
+    assert entry.about == "challenger, seed 1, not promoted"
     assert (entry.equity == retraining.curves["challenger"]).all()
 
 
