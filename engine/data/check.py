@@ -49,7 +49,7 @@ def check_table(table: Table) -> list[Finding]:
     usable = usable.take(clock.covers("XNYS", usable.days))
     if len(usable.lines) == 0:
         return findings
-    foreign = clean.is_foreign(usable, "XNYS")
+    foreign = rows.is_foreign(usable, "XNYS")
     if half:
         usable.ohlcv[:, :CLOSE] = usable.ohlcv[:, CLOSE:VOLUME]  # nothing but close can be used
     if foreign:

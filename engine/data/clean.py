@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from engine import clock
 from engine.bars import HIGH, LOW, VOLUME
 from engine.data import rows, sheets, tables
 from engine.data.findings import place, refuse
@@ -19,7 +18,6 @@ from engine.data.tables import Table
 from engine.errors import DataError, UsageError
 
 _DROPPED = ("ragged_row", "unreadable_stamp", "not_a_number")  # found in reading, gone by now
-FOREIGN = 0.01  # share of rows on closed days from which a file is taken to follow another exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ def clean_file(
         if len(table.lines) == 0:
             raise DataError(f"{path}: no row of {table.symbol} is left after the repairs")
         refuse([f for f in rows.judge(table) if f.kind not in _DROPPED])
-        if not is_foreign(table, calendar):
+        if not rows.is_foreign(table, calendar):
             refuse(rows.closed_finding(table, calendar))
         cleaned.append(table)
         repairs += done
@@ -91,21 +89,12 @@ def repair(table: Table, calendar: str, clamp: bool = False) -> tuple[Table, lis
     table = table.take(order)
     table = drop("duplicate", rows.copies(table)[0], "dropped: an identical copy of another row")
     table = drop("conflict", _without_volume(table), "dropped: another row of that date has volume")
-    if calendar != "none" and not is_foreign(table, calendar):
+    if calendar != "none" and not rows.is_foreign(table, calendar):
         closed = np.isin(np.arange(len(table.lines)), rows.closed_days(table, calendar))
         table = drop("closed_day", closed, f"dropped: {calendar} was closed that day")
     if clamp:
         table = _clamp(table, repairs)
     return table, repairs
-
-
-def is_foreign(table: Table, calendar: str) -> bool:
-    """Tell whether the dates follow another exchange: many rows on days this one was closed."""
-    days = np.unique(table.days[clock.covers(calendar, table.days)])
-    if len(days) == 0:
-        return False
-    closed = ~np.isin(days, clock.sessions(calendar, days[0], days[-1]))
-    return bool(closed.sum() >= 3 and closed.mean() > FOREIGN)
 
 
 def _without_volume(table: Table) -> np.ndarray:

@@ -13,6 +13,8 @@ from engine.data.findings import CLEAN_REMEDY, Finding
 from engine.data.tables import FIELDS, Table
 
 ROUNDING = 1e-6  # relative; vendors store prices as 32-bit floats or with six decimals
+FOREIGN = 0.01  # share of rows on closed days from which a file is taken to follow another exchange
+OTHER_REMEDY = 'as of another exchange: set data.calendar = "none", or mend the file'
 HALF_ADJUSTED = 0.02  # share of bars with close outside [low, high] that is no accident
 _PRICES = (OPEN, HIGH, LOW, CLOSE)
 _CLAMP_REMEDY = "mend the row, or clamp on request with `barwise data clean --clamp`"
@@ -61,6 +63,15 @@ def closed_days(table: Table, calendar: str) -> np.ndarray:
     return np.where(~np.isin(table.days, open_days) & covered)[0]
 
 
+def is_foreign(table: Table, calendar: str) -> bool:
+    """Tell whether the dates follow another exchange: many rows on days this one was closed."""
+    days = np.unique(table.days[clock.covers(calendar, table.days)])
+    if len(days) == 0:
+        return False
+    closed = ~np.isin(days, clock.sessions(calendar, days[0], days[-1]))
+    return bool(closed.sum() >= 3 and closed.mean() > FOREIGN)
+
+
 def closed_finding(table: Table, calendar: str) -> list[Finding]:
     """Name the rows on days the exchange was closed, and on days its calendar cannot judge."""
     findings = []
@@ -74,7 +85,8 @@ def closed_finding(table: Table, calendar: str) -> list[Finding]:
     at = closed_days(table, calendar)
     if len(at):
         message = f"{calendar} was closed on {table.days[at[0]]}"
-        findings.append(found(table, "closed_day", at, message, column="date"))
+        remedy = OTHER_REMEDY if is_foreign(table, calendar) else CLEAN_REMEDY
+        findings.append(found(table, "closed_day", at, message, column="date", remedy=remedy))
     return findings
 
 

@@ -365,8 +365,18 @@ def test_missing_and_foreign_files_are_refused(tmp_path):
 
 def test_a_row_of_another_exchange_loads_with_calendar_none(tmp_path):
     path = written(tmp_path, ["2020-07-03,10,12,9,11,100", "2020-07-06,10,12,9,11,100"])
-    assert "XNYS was closed on 2020-07-03" in refused(path)
+    message = refused(path)
+    assert "XNYS was closed on 2020-07-03" in message
+    assert "data clean" in message  # one row in two: a slip
     assert len(loaded(path, calendar="none").sessions) == 2
+
+
+def test_many_rows_on_closed_days_are_told_to_be_of_another_exchange(tmp_path):
+    # Good Friday, Memorial Day and the day before Independence Day of 2020, all closed.
+    days = ("2020-04-10", "2020-05-25", "2020-07-03", "2020-07-06")
+    path = written(tmp_path, [f"{day},10,12,9,11,100" for day in days])
+    assert 'set data.calendar = "none"' in refused(path)
+    assert len(loaded(path, calendar="none").sessions) == 4
 
 
 def test_bad_events_are_refused(tmp_path):
