@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from agents import dropout, history
+from agents.heads import Ahead, together
 from agents.layers import head
 from agents.trunk import Trunk
 from engine.settings_agent import NetworkSettings, window_of
@@ -127,7 +128,15 @@ class ActorCritic(nn.Module):
 
     def heads(self, out: Tensor, book: Tensor) -> tuple[Tensor, Tensor]:
         """Return policy head (..., A) and value (...) from out (..., W) and book (..., P)."""
-        return self.policy(out, book), self.value(out, book)
+        if self.two_views or self.network.critic_gradient == "stop":
+            return self.policy(out, book), self.value(out, book)
+        head, value = together(self.actor, self.critic, self.seen(out, book))
+        return head, value[..., 0]
+
+    def ahead(self, outs: Tensor) -> tuple[Ahead, Ahead]:
+        """Return policy head and value over outs (S, R, W), for book parts that come bar by bar."""
+        views = outs[..., : self.view_width], outs[..., -self.view_width :]
+        return Ahead(self.actor, views[0]), Ahead(self.critic, views[1])
 
     def seen(self, view: Tensor, book: Tensor) -> Tensor:
         """Return what a head sees of one or more bars, from its view of the trunk's output."""

@@ -96,12 +96,13 @@ def bounded(output: Tensor) -> Tensor:
 def _draw_choice(
     logits: np.ndarray, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    log_prob = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    total = np.cumsum(np.exp(log_prob), axis=-1)
+    shifted = logits - np.maximum.reduce(logits, axis=-1, keepdims=True)
+    log_prob = shifted - np.log(np.add.reduce(np.exp(shifted), axis=-1, keepdims=True))
+    total = np.add.accumulate(np.exp(log_prob), axis=-1)
     mark = generator.random(logits.shape[:-1]) * total[..., -1]
-    raw = (total[..., :-1] <= mark[..., None]).sum(axis=-1)
-    return raw, np.take_along_axis(log_prob, raw[..., None], axis=-1)[..., 0]
+    raw = np.add.reduce(total[..., :-1] <= mark[..., None], axis=-1, dtype=np.int64)
+    flat = log_prob.reshape(-1, logits.shape[-1])
+    return raw, flat[np.arange(len(flat)), raw.reshape(-1)].reshape(raw.shape)
 
 
 def _draw_gaussian(

@@ -36,6 +36,7 @@ class Collector:
         self.env, self.net, self.generator = env, net, generator
         self.rewards = Rewards(reward, env.plan.books)
         self.space, self.shorts = env.spec.action, env.spec.limits.allow_short
+        self.device = next(net.parameters()).device
         self.begin_episode()
 
     @torch.no_grad()
@@ -107,15 +108,13 @@ class Collector:
     def _play(self, steps: int) -> Rollout:
         walk = _Stepwise(self) if self.net.book_in_lstm else _Ahead(self, steps)
         log: list[dict[str, np.ndarray]] = []
-        outs, books = [], []
+        books = []
         for step in range(steps):
-            outs.append(walk.out(step, self.obs))
             books.append(self._rows(self.obs.book))
-            log.append(self._act(outs[-1], books[-1]))
-        outs.append(walk.final(steps, self.obs))
+            log.append(self._act(walk.head(step, books[-1])))
         books.append(self._rows(self.obs.book))
         book = torch.stack(books)
-        value = self.net.value(torch.stack(outs), book).cpu().numpy()
+        value = walk.values(book).cpu().numpy()
         value = value.reshape(steps + 1, self.env.plan.books, -1).mean(-1).astype(np.float64)
         fields = {name: np.stack([row[name] for row in log]) for name in log[0]}
         fields["ended"][-1] |= not self.left()
@@ -130,10 +129,10 @@ class Collector:
             **fields,
         )
 
-    def _act(self, out: Tensor, book: Tensor) -> dict[str, np.ndarray]:
+    def _act(self, policy: Tensor) -> dict[str, np.ndarray]:
         # One bar: sample, and do it.
         books, ready = self.env.plan.books, self.ready.reshape(-1)
-        head = self.net.policy(out, book).cpu().numpy()
+        head = policy.cpu().numpy()
         log_std = 0.0 if self.net.log_std is None else float(self.net.log_std)
         masks = {} if self.obs.valid is None else {"valid": self.obs.valid.reshape(head.shape)}
         raw, log_prob = draw(head, log_std, self.space, self.generator, **masks)
@@ -183,8 +182,7 @@ class Collector:
         return self._tensor(x.reshape(*x.shape[:-3], x.shape[-3] * x.shape[-2], x.shape[-1]))
 
     def _tensor(self, x: np.ndarray) -> Tensor:
-        device = next(self.net.parameters()).device
-        return torch.from_numpy(np.ascontiguousarray(x)).to(device)
+        return torch.from_numpy(np.ascontiguousarray(x)).to(self.device)
 
 
 class _Ahead:
@@ -199,12 +197,14 @@ class _Ahead:
         self.memory = advance(owner.net, *self.past, owner.net.start(self.rows.shape[1]))
         self.mask = owner.draw_mask()
         seen_rows = None if self.dense else self.seen
-        self.outs = outputs(owner.net, self.rows, seen_rows, self.memory, self.mask)
+        outs = outputs(owner.net, self.rows, seen_rows, self.memory, self.mask)
+        self.policy, self.value = owner.net.ahead(outs)
 
-    def out(self, step: int, obs: Observation) -> Tensor:
-        return self.outs[step]
+    def head(self, step: int, book: Tensor) -> Tensor:
+        return self.policy.at(step, book)
 
-    final = out
+    def values(self, book: Tensor) -> Tensor:
+        return self.value.all(book)
 
     def segment(self, steps: int) -> Segment:
         if self.dense:
@@ -221,8 +221,20 @@ class _Stepwise:
         self.mask = owner.draw_mask()
         self.inputs: list[Tensor] = []
         self.fresh: list[Tensor] = []
+        self.outs: list[Tensor] = []
 
-    def out(self, step: int, obs: Observation) -> Tensor:
+    def head(self, step: int, book: Tensor) -> Tensor:
+        self.outs.append(self._out(self.owner.obs))
+        return self.owner.net.policy(self.outs[-1], book)
+
+    def values(self, book: Tensor) -> Tensor:
+        # The last bar is looked at for its value only: the next rollout steps it, or an episode ends.
+        kept = self.owner.memory
+        outs = [*self.outs, self._out(self.owner.obs)]
+        self.owner.memory = kept
+        return self.owner.net.value(torch.stack(outs), book)
+
+    def _out(self, obs: Observation) -> Tensor:
         owner = self.owner
         row = owner.net.join(owner._rows(obs.market), owner._rows(obs.book))
         fresh = owner._tensor(obs.fresh.reshape(-1, 1))
@@ -235,13 +247,6 @@ class _Stepwise:
         held = owner.net.held(owner.memory, self.mask)
         owner.memory = torch.where(fresh, moved, owner.memory)
         return torch.where(fresh, out[0], held)
-
-    def final(self, step: int, obs: Observation) -> Tensor:
-        # Looked at for its value only: the next rollout steps this bar, or an episode ends here.
-        kept = self.owner.memory
-        out = self.out(step, obs)
-        self.owner.memory = kept
-        return out
 
     def segment(self, steps: int) -> Segment:
         rows, fresh = torch.stack(self.inputs[:steps]), torch.stack(self.fresh[:steps])
