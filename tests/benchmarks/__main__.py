@@ -16,7 +16,7 @@ from importlib import import_module
 
 from tests.benchmarks.harness import Row, as_json, say, table
 
-BENCHMARKS = ("training", "backtest", "decision", "rehearsal", "startup")
+BENCHMARKS = ("training", "backtest", "decision", "rehearsal", "startup", "cross")
 
 
 def main() -> None:
