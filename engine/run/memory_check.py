@@ -58,6 +58,8 @@ class MemoryResult:
     """What came out; `notes` say what could not be measured and why.
 
     `window` is K of a window(K) memory, which holds K rows and no more; None for one that is carried.
+    Behind the checkpoint's own burn-in: `fills` orders were filled over the test dates, and `wishes`
+    different exposures asked for.
     """
 
     burn_in: int
@@ -65,6 +67,8 @@ class MemoryResult:
     lengths: tuple[Length, ...]
     ages: tuple[Age, ...]
     notes: tuple[str, ...]
+    fills: int
+    wishes: int
 
     @property
     def dependence(self) -> float:
@@ -118,7 +122,14 @@ def check_memory(
     )
     ages, young = _ages(bars, spec, policy, rows, episode, cash)
     notes += young
-    return MemoryResult(spec.burn_in, window_of(memory), lengths, ages, tuple(notes))
+    return MemoryResult(
+        spec.burn_in,
+        window_of(memory),
+        lengths,
+        ages,
+        tuple(notes),
+        *_did(records[spec.burn_in][1].arrays()),
+    )
 
 
 class _Burnt(Trader):
@@ -134,6 +145,12 @@ class _Burnt(Trader):
         super().burn_in(market, fresh)
         self.spec, self.warm = own, fresh.sum(axis=0)
         self.norm = _norm(self.memory)
+
+
+def _did(rows: dict[str, np.ndarray]) -> tuple[int, int]:
+    # Orders filled, and how many different exposures were asked for; keep asks for none.
+    asked = np.round(rows["exposure"] / MOVED)[~rows["keep"]]
+    return int(np.count_nonzero(np.nan_to_num(rows["filled"]))), len(np.unique(asked))
 
 
 def _lengths(burn_in: int) -> list[int]:

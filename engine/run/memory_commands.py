@@ -85,7 +85,22 @@ def found_in(subject: Path) -> tuple[Path, Path | None]:
 
 
 def verdict(found: MemoryResult, limit: float) -> str:
-    """Return what came out, in one sentence without a period."""
+    """Return what came out, in one sentence without a period; then what keeps it from saying much."""
+    return _measured(found, limit) + idle(found)
+
+
+def idle(found: MemoryResult) -> str:
+    """Return why the agreement of an agent proves nothing; empty where it acts."""
+    if not found.fills:
+        did = "THE AGENT NEVER TRADED over the test dates"
+    elif found.wishes <= 1:
+        did = "THE AGENT ASKED FOR ONE EXPOSURE ONLY over the test dates"
+    else:
+        return ""
+    return f"; {did}: what it does cannot hang on the burn-in, and this says nothing of its memory"
+
+
+def _measured(found: MemoryResult, limit: float) -> str:
     if found.window is not None:
         reach = f"window({found.window}): no dependence beyond {found.window} rows"
         if not found.beyond_window:

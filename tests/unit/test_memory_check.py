@@ -162,6 +162,24 @@ def settings(tmp_path: Path) -> Settings:
     )
 
 
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        (Constant(0.0), "NEVER TRADED"),
+        (Constant(1.0), "ASKED FOR ONE EXPOSURE ONLY"),
+        (Fading(0.5), ""),
+    ],
+)
+def test_agent_that_does_nothing_passes_with_a_warning_that_this_proves_nothing(
+    bars: Bars, policy: object, told: str
+) -> None:
+    found = checked(bars, policy)
+    assert found.holds(0.01)
+    assert ("says nothing of its memory" in verdict(found, 0.01)) == bool(told)
+    assert told in verdict(found, 0.01)
+    assert (found.fills == 0) == (told == "NEVER TRADED")
+
+
 def test_command_measures_a_checkpoint_and_the_report_shows_it(
     tmp_path: Path, settings: Settings, agent: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
