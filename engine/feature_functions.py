@@ -2,8 +2,12 @@
 
 A window is (..., 6, L): fields OPEN, HIGH, LOW, CLOSE, VOLUME, DAY; bars oldest to newest; prices
 adjusted for the events inside the window, as of its last bar. A function takes exactly its own
-`lookback` bars, C-contiguous, and returns (...,). It is finite on every valid window and does not
-move when all prices are multiplied by a constant.
+`lookback` bars and returns (...,). It is finite on every valid window and does not move when all
+prices are multiplied by a constant.
+
+The bars of a field lie next to each other in memory. Between fields and windows there may be gaps:
+live windows are views of a longer store. So the functions here reduce over bars alone, and over one
+field at a time; one of the user's own gets windows without gaps (`packed`) and may do as it likes.
 """
 
 from collections.abc import Callable
@@ -25,11 +29,15 @@ FLOOR = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One input of the agent: its full name, the bars it reads, and the function itself."""
+    """One input of the agent: its full name, the bars it reads, and the function itself.
+
+    `packed`: its windows must be C-contiguous to give the same bits live and in a history.
+    """
 
     name: str
     lookback: int
     function: WindowFunction
+    packed: bool = False
 
 
 def log_return() -> Feature:

@@ -95,8 +95,8 @@ def _own(name: str, numbers: list[int], spec: str) -> Feature:
             "attribute or a default for its parameter `lookback`"
         )
     if parameter is not None:
-        return Feature(f"{name}({lookback})", lookback, partial(function, lookback=lookback))
-    return Feature(f"{name}({lookback})", lookback, function)
+        function = partial(function, lookback=lookback)
+    return Feature(f"{name}({lookback})", lookback, function, packed=True)
 
 
 def _load(name: str, spec: str) -> Callable[..., np.ndarray]:

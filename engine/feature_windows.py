@@ -116,6 +116,7 @@ def blocks(series: Series, lookback: int, first: int) -> Iterator[tuple[slice, n
         if changed[start - lookback + 2 : stop].any():
             factors = _sliding(stored[PRICE_FACTOR:], lookback)
             apply_factors(windows[: stop - start], factors[:, 0], factors[:, 1])
+        windows.flags.writeable = False  # shared by the features of this lookback
         yield slice(start, stop), windows
 
 

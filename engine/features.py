@@ -1,8 +1,8 @@
 """Features: market inputs by name, for a whole history, one window, or a live stream.
 
-All three hand the same contiguous windows to the same functions (`feature_functions`), so they
-give the same bits. Windows run over the bars a symbol traded; a row exists where the symbol traded
-and has traded `lookback` bars, this one counted. This module knows no book and no agent.
+All three hand the same windows to the same functions, which reduce them in the same order in whatever
+way they lie in memory: the same bits. Windows run over the bars a symbol traded; a row exists where it
+traded and has traded `lookback` bars, this one counted. This module knows no book and no agent.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from engine.feature_functions import DAY, FIELDS, Feature
 from engine.feature_names import resolve
 from engine.feature_windows import (
     PRICE_FACTOR,
+    ROWS,
     STORED,
     VOLUME_FACTOR,
     adjust,
@@ -43,11 +44,6 @@ class FeatureSet:
         self.names = tuple(feature.name for feature in self.features)
         self.lookbacks = tuple(feature.lookback for feature in self.features)
         self.lookback = max(self.lookbacks)
-        # Features of one lookback read the same block of windows.
-        self._by_lookback = {
-            n: [at for at, found in enumerate(self.lookbacks) if found == n]
-            for n in sorted(set(self.lookbacks))
-        }
 
     @property
     def fingerprint(self) -> str:
@@ -69,10 +65,23 @@ class FeatureSet:
                 f"found {window.shape}; hand in at least the longest lookback"
             )
         windows = window.reshape(-1, *window.shape[-2:])
-        out = np.empty((len(windows), len(self.features)))
-        for lookback, columns in self._by_lookback.items() if len(windows) else ():
-            self._fill(out, padded(windows[:, :, windows.shape[-1] - lookback :]), columns)
-        return out.reshape(*window.shape[:-2], len(self.features))
+        block = padded(windows[:, :, windows.shape[-1] - self.lookback :])
+        found = self.of_block(block)[: len(windows)]
+        return found.reshape(*window.shape[:-2], len(self.features))
+
+    def of_block(self, block: np.ndarray) -> np.ndarray:
+        """Return the features of adjusted windows that lie ready, none of them copied.
+
+        Shapes: (n, 6, lookback) in, n a multiple of `feature_windows.ROWS`, the bars of a field next
+        to each other in memory, windows one behind the other; (n, F) out.
+        """
+        out = np.empty((len(block), len(self.features)))
+        block = block.view()
+        block.flags.writeable = False  # shared: one feature must not change what the next one reads
+        for column, feature in enumerate(self.features) if len(block) else ():
+            windows = block[:, :, self.lookback - feature.lookback :]
+            self._fill(out, column, padded(windows) if feature.packed else windows)
+        return out
 
     def history(self, bars: Bars) -> tuple[np.ndarray, np.ndarray]:
         """Return the features of every session and symbol, and where they exist.
@@ -85,9 +94,11 @@ class FeatureSet:
         for symbol, name in enumerate(bars.symbols):
             series = series_of(bars, symbol)
             out = np.empty((len(series.rows), len(self.features)))
-            for lookback, columns in self._by_lookback.items():
+            for lookback in sorted(set(self.lookbacks)):
+                columns = [at for at, found in enumerate(self.lookbacks) if found == lookback]
                 for place, block in blocks(series, lookback, self.lookback - 1):
-                    self._fill(out[place], block, columns)
+                    for column in columns:
+                        self._fill(out[place], column, block)
             rows = series.rows[self.lookback - 1 :]
             self.require_finite(out[self.lookback - 1 :], [name] * len(rows), bars.sessions[rows])
             features[rows, symbol] = out[self.lookback - 1 :]
@@ -105,17 +116,15 @@ class FeatureSet:
             "window (flat prices, no volume), or correct the bars"
         )
 
-    def _fill(self, out: np.ndarray, block: np.ndarray, columns: list[int]) -> None:
-        block.flags.writeable = False  # shared: one feature must not change what the next one reads
-        for column in columns:
-            feature = self.features[column]
-            values = np.asarray(feature.function(block))
-            if values.shape != block.shape[:1]:
-                raise DataError(
-                    f"feature {feature.name}: expected shape {block.shape[:1]} for windows of "
-                    f"shape {block.shape}, found {values.shape}; reduce fields and bars only"
-                )
-            out[:, column] = values[: len(out)]
+    def _fill(self, out: np.ndarray, column: int, windows: np.ndarray) -> None:
+        feature = self.features[column]
+        values = np.asarray(feature.function(windows))
+        if values.shape != windows.shape[:1]:
+            raise DataError(
+                f"feature {feature.name}: expected shape {windows.shape[:1]} for windows of "
+                f"shape {windows.shape}, found {values.shape}; reduce fields and bars only"
+            )
+        out[:, column] = values[: len(out)]
 
 
 class FeatureStream:
@@ -124,7 +133,9 @@ class FeatureStream:
     Gives the rows of `FeatureSet.history`, bit for bit. Its state is `state()`, nothing else.
     """
 
-    _stored: np.ndarray  # (N, 8, lookback + SLACK) raw fields, event factors; NaN: not yet filled
+    # (R, 8, lookback + SLACK) raw fields, event factors; NaN: not yet filled. R is N rounded up to a
+    # multiple of ROWS: the rows behind the last symbol repeat it, so that features need no copy.
+    _stored: np.ndarray
     _end: int  # where the windows end in it
     _count: np.ndarray  # (N,) bars held, at most lookback
     _split: np.ndarray  # (N,) events that wait for the next traded bar
@@ -160,10 +171,10 @@ class FeatureStream:
         self._append(day, ohlcv, np.asarray(traded, dtype=bool), split, dividend)
         ready = traded & (self._count >= self.features.lookback)
         if every(ready):
-            return self._rows(self._windows, ready), ready
+            return self._rows(self._block, ready), ready
         rows = np.full((len(ready), len(self.features)), np.nan)
         if some(ready):
-            rows[ready] = self._rows(self._windows[ready], ready)
+            rows[ready] = self._rows(padded(self._windows[ready]), ready)
         return rows, ready
 
     def prime(self, bars: Bars) -> None:
@@ -184,6 +195,7 @@ class FeatureStream:
             ]
             self._count[at] = held
             self._split[at], self._dividend[at] = series.split, series.dividend
+        self._repeat_last(0)
         if len(bars.sessions):
             self._session = bars.sessions[-1].astype("datetime64[D]")
 
@@ -206,6 +218,7 @@ class FeatureStream:
             )
         self._end = self.features.lookback
         self._windows[...] = state["stored"]
+        self._repeat_last(0)
         self._count = state["count"].copy()
         self._split = state["split"].copy()
         self._dividend = state["dividend"].copy()
@@ -253,27 +266,40 @@ class FeatureStream:
         bar[:, VOLUME_FACTOR] = np.where(first, 1.0, split)
 
     @property
-    def _windows(self) -> np.ndarray:
-        # (N, 8, lookback), a view. They slide along a longer store, so that most bars copy nothing.
+    def _block(self) -> np.ndarray:
+        # (R, 8, lookback), a view. It slides along a longer store, so that most bars copy nothing.
         return self._stored[:, :, self._end - self.features.lookback : self._end]
+
+    @property
+    def _windows(self) -> np.ndarray:
+        # (N, 8, lookback), a view.
+        return self._block[: len(self.symbols)]
+
+    def _repeat_last(self, first: int) -> None:
+        # From bar `first` on; see `_stored`.
+        n = len(self.symbols)
+        self._stored[n:, :, first : self._end] = self._stored[n - 1 : n, :, first : self._end]
 
     def _shift(self, bar: np.ndarray, traded: np.ndarray) -> None:
         if not some(traded):
             return
         if self._end == self._stored.shape[2]:
-            held = self._windows.copy()
+            held = self._block.copy()
             self._end = self.features.lookback
-            self._windows[...] = held
+            self._block[...] = held
         before, self._end = self._windows, self._end + 1
         if every(traded):
-            self._stored[:, :, self._end - 1] = bar
+            self._stored[: len(bar), :, self._end - 1] = bar
+            self._repeat_last(self._end - 1)
             return
         idle = ~traded  # whose windows stay what they are, one place further on
         self._windows[idle] = before[idle]
-        self._stored[traded, :, self._end - 1] = bar[traded]
+        self._stored[: len(bar)][traded, :, self._end - 1] = bar[traded]
+        self._repeat_last(0)
 
-    def _rows(self, windows: np.ndarray, ready: np.ndarray) -> np.ndarray:
-        found = self.features.compute(adjust(windows))
+    def _rows(self, block: np.ndarray, ready: np.ndarray) -> np.ndarray:
+        # Shapes: block (., 8, lookback), the windows of the symbols that are ready before all others.
+        found = self.features.of_block(adjust(block))[: np.count_nonzero(ready)]
         if not finite(found):
             names = [self.symbols[at] for at in np.flatnonzero(ready)]
             self.features.require_finite(found, names, np.full(len(found), self._session))
@@ -281,7 +307,8 @@ class FeatureStream:
 
     def _clear(self) -> None:
         n, self._end = len(self.symbols), self.features.lookback
-        self._stored = np.full((n, STORED, self._end + SLACK), np.nan)
+        rows = -(-n // ROWS) * ROWS
+        self._stored = np.full((rows, STORED, self._end + SLACK), np.nan)
         self._count = np.zeros(n, np.int64)
         self._split = np.ones(n)
         self._dividend = np.zeros(n)

@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from engine.bars import Bars
 from engine.errors import DataError, SettingsError
 from engine.features import FeatureSet, FeatureStream
 from tests.markets import first, made_up
@@ -38,6 +40,10 @@ def meddling(window):
     window[:] = 1.0
     return window[..., 3, -1]
 meddling.lookback = 2
+
+def all_at_once(window):
+    return np.einsum("nfl,nfl->n", window, window)
+all_at_once.lookback = 11
 
 constant = 3
 """
@@ -148,6 +154,21 @@ def test_own_function_that_returns_the_wrong_shape_is_refused(own):
 def test_own_function_cannot_change_the_window_of_the_next_feature(own):
     with pytest.raises(ValueError, match="read-only"):
         FeatureSet([f"{own}:meddling"]).history(made_up(19, sessions=20))
+
+
+def test_own_function_may_reduce_whole_windows_and_gives_the_bits_of_a_history_live(own):
+    bars = made_up(20, sessions=90)
+    features = FeatureSet([f"{own}:all_at_once", "sma_ratio(40)"])
+    assert live(features, bars).tobytes() == features.history(bars)[0].tobytes()
+    # Without the copy it is promised, the same function sums in another order.
+    features.features = tuple(replace(feature, packed=False) for feature in features.features)
+    assert live(features, bars).tobytes() != features.history(bars)[0].tobytes()
+
+
+def live(features: FeatureSet, bars: Bars) -> np.ndarray:
+    stream = FeatureStream(features, len(bars.symbols))
+    rows = zip(bars.sessions, bars.ohlcv, bars.traded, bars.split, bars.dividend, strict=True)
+    return np.stack([stream.push(*row)[0] for row in rows])
 
 
 def test_window_shorter_than_the_lookback_is_refused():

@@ -132,6 +132,30 @@ def test_window_longer_than_needed_or_not_contiguous_gives_the_same_bits():
     assert features.compute(np.asfortranarray(window)).tobytes() == expected
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    rows=st.sampled_from([8, 16, 40]),
+    before=st.integers(0, 70),
+    behind=st.integers(0, 70),
+    fields_between=st.integers(0, 3),
+)
+def test_view_of_a_longer_store_gives_every_feature_the_bits_of_a_copy(
+    seed, rows, before, behind, fields_between
+):
+    lookback = FeatureSet(DEFAULTS).lookback
+    bars = made_up(seed, sessions=300, symbols=2, gaps=0.0, late=0)
+    whole = np.stack([naive_window(bars, 299 - row, row % 2, lookback) for row in range(8)])
+    whole = np.concatenate([whole] * (rows // 8))
+    store = np.full((rows, 6 + fields_between, before + lookback + behind), np.nan)
+    view = store[:, :6, before : before + lookback]
+    view[...] = whole
+    for feature in (*FeatureSet(SHORT).features, *FeatureSet(DEFAULTS).features):
+        windows = view[:, :, lookback - feature.lookback :]
+        expected = feature.function(np.ascontiguousarray(windows))
+        assert feature.function(windows).tobytes() == expected.tobytes(), feature.name
+
+
 def test_history_does_not_depend_on_the_size_of_its_chunks(monkeypatch):
     bars, features = made_up(4, sessions=500), FeatureSet(DEFAULTS)
     expected = features.history(bars)[0].tobytes()
