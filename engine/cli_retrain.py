@@ -36,6 +36,9 @@ def promote(
     ],
     reason: Reason = "by hand",
     config: Config = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Even one that the account of --config would decline.")
+    ] = False,
     overrides: Overrides = None,
     json: Json = False,
 ) -> None:
@@ -44,7 +47,7 @@ def promote(
     from engine.run.registry_commands import registry_settings
 
     settings = registry_settings(config, tuple(overrides or ()))
-    finish(crown(subject, reason, settings, json), json)
+    finish(crown(subject, reason, settings, json, anyway), json)
 
 
 def rollback(

@@ -6,12 +6,13 @@ from typing import Any
 
 from engine.checkpoint import RECORD, read
 from engine.clock import SystemClock
-from engine.errors import UsageError
+from engine.errors import CheckpointError, UsageError
 from engine.registry import Champion, Event, Lineage, Registry
 from engine.report.folder import RunFolder
 from engine.report.retraining import RESULT, told_in
 from engine.run.build import find_settings
-from engine.run.console import echo
+from engine.run.console import echo, say
+from engine.run.promote_fit import misfits
 from engine.run.promoting import account_at_rest
 from engine.run.retrain_lineage import lineage_of
 from engine.settings import Settings, build
@@ -19,17 +20,41 @@ from engine.settings import Settings, build
 Result = dict[str, Any]
 
 
-def promote(subject: str, reason: str, settings: Settings, as_json: bool) -> Result:
+def promote(
+    subject: str, reason: str, settings: Settings, as_json: bool, anyway: bool = False
+) -> Result:
     """Make a checkpoint the champion: a run folder's, a checkpoint folder, or one of the registry.
 
     A person needs no rule; what was measured goes into the lineage all the same.
+    Raises: UsageError where a paper account of these settings would decline it, unless `anyway`.
     """
     registry = _registry(settings)
     name = _added(registry, subject)
+    _require_fit(registry, name, settings, anyway)
     with account_at_rest(settings, SystemClock()):
         champion = registry.promote(name, reason, "person")
     _tell(champion, "promoted", as_json)
     return {"champion": champion.id, "event": champion.number, "folder": str(champion.folder)}
+
+
+def _require_fit(registry: Registry, name: str, settings: Settings, anyway: bool) -> None:
+    found = misfits(read(registry.folder(name)), settings, _sound(registry))
+    if found and not anyway:
+        raise UsageError(
+            f"{name} does not fit the account of these settings, which would decline it: "
+            f"{'; '.join(found)}. It is in the registry and the champion stays; --anyway promotes it "
+            "all the same"
+        )
+    for text in found:
+        say(f"! promoted all the same: {text}")
+
+
+def _sound(registry: Registry) -> Champion | None:
+    # A damaged copy of the champion must not be in the way of another one.
+    try:
+        return registry.champion()
+    except CheckpointError:
+        return None
 
 
 def rollback(reason: str, settings: Settings, as_json: bool) -> Result:

@@ -245,6 +245,39 @@ def test_result_that_cannot_be_read_is_no_champion_and_no_traceback(tmp_path: Pa
         promote(str(tmp_path), "by hand", made(), True)
 
 
+@pytest.mark.parametrize(
+    ("account", "why"),
+    [
+        ({"observation": {"features": ["log_return"]}}, "observation.features: the settings say"),
+        ({"data": {"symbols": ["AAPL", "MSFT"]}}, "expected an agent that learned from AAPL, MSFT"),
+        (
+            {"paper": {"checkpoint": "champion", "feed": "iex"}},
+            "was trained on sample, the session",
+        ),
+        ({"agent": {"burn_in": 9}}, "agent.burn_in: the settings say 9"),
+    ],
+)
+def test_agent_that_the_account_would_decline_is_promoted_only_if_a_person_insists(
+    whole: Path, account: dict[str, Any], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = build({"data": {"symbols": ["AAPL", "IBM"]}} | account, "")
+    agent = str(best_of_seed(whole, 0))
+    with pytest.raises(UsageError, match="would decline it: ") as told:
+        promote(agent, "by hand", settings, True)
+    assert why in str(told.value)
+    assert registry().champion() is None
+    promote(agent, "by hand", settings, True, anyway=True)
+    assert registry().champion() is not None
+    assert "! promoted all the same: " in capsys.readouterr().err
+
+
+def test_agent_is_promoted_where_nothing_is_known_of_an_account(whole: Path) -> None:
+    promote(str(best_of_seed(whole, 0)), "by hand", build({}, ""), True)
+    knows_no_more = build({"data": {"symbols": ["MSFT", "AAPL"]}}, "")
+    promote(str(best_of_seed(whole, 1)), "of the same symbols", knows_no_more, True)
+    assert len(registry().history()) == 4
+
+
 def test_run_that_another_command_began_is_not_resumed(tmp_path: Path) -> None:
     RunFolder(tmp_path).write(settings=made().model_dump(mode="json"))
     with pytest.raises(UsageError, match="expected a run that `barwise retrain` began"):
