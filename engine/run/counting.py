@@ -93,9 +93,12 @@ def proven(
         return evidence_of(equity, None, twin), [f"The trials cannot be counted: {error}."]
 
 
-def settings_hash(settings: Settings) -> str:
-    """Return the sha256 of everything in the settings that can move a result, but for the seed."""
-    tree = settings.model_dump(mode="json", exclude=set(_NO_CHOICE))
+def settings_hash(settings: Settings, also: tuple[str, ...] = ()) -> str:
+    """Return the sha256 of everything in the settings that can move a result, but for the seed.
+
+    `also` names tables that move no training or test, and yet what is hashed for.
+    """
+    tree = settings.model_dump(mode="json", exclude=set(_NO_CHOICE) - set(also))
     for key in ("seed", "executor", "ray_address", "workers", "tensorboard"):
         del tree["train"][key]
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()

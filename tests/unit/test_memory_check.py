@@ -233,6 +233,22 @@ def test_check_speaks_of_its_own_settings_data_and_agent_only(
     assert passed(costly, bars.digest(), None) is None
 
 
+def test_placebo_check_speaks_of_the_effort_and_the_share_it_was_asked_for(
+    settings: Settings, bars: Bars, agent: Path
+) -> None:
+    def told(settings: Settings) -> dict[str, bool | None]:
+        found = checks_of(settings, bars.digest(), None)
+        return {item["name"]: item["passed"] for item in found}
+
+    less = settings.placebo.model_copy(update={"updates": 1, "control_share": 0.01})
+    easy = settings.model_copy(update={"placebo": less})
+    enter(easy, bars, "placebo", True, "no edge")
+    enter(easy, bars, "lookahead", True, "nothing earlier moved")
+    assert told(easy)["Placebo markets"] is True
+    assert told(settings)["Placebo markets"] is None
+    assert told(settings)["Look-ahead"] is True  # which the placebo's settings do not touch
+
+
 def test_folder_that_is_no_checkpoint_is_refused(tmp_path: Path, agent: Path) -> None:
     with pytest.raises(UsageError, match="expected a checkpoint folder"):
         found_in(tmp_path)
