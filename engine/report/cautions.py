@@ -15,6 +15,7 @@ from engine.report.folder import Run
 from engine.report.formats import money, plain_name
 
 FEW_TRIPS = 30  # below this a hit rate is an anecdote
+FEW_FILLS = 2 * FEW_TRIPS  # a round trip takes two orders or more
 DISGUISE = 0.98  # correlation above which a curve is its benchmark
 INVESTED = 0.9  # mean exposure below which a benchmark did not hold what it should
 STILL = 0.1  # turnover per year below which nothing was traded
@@ -82,6 +83,24 @@ def of_luck(earned: Mapping[str, float]) -> Iterator[Caution]:
     yield Caution(f"One lucky symbol: {symbol} made {share:.0%} of the profit; {told}.", grave=True)
 
 
+def of_few(fills: float | None, trips: float, over: str = "") -> Iterator[Caution]:
+    """Yield a warning where few positions were closed; one who resizes them has traded all the same.
+
+    `fills` None = not recorded; `over` says what the numbers are means of.
+    """
+    if trips >= FEW_TRIPS:
+        return
+    closed = f"{trips:.0f} round trips were closed{over}"
+    if fills is not None and fills >= FEW_FILLS:
+        yield Caution(
+            f"It resizes more than it closes: {fills:,.0f} orders were filled, {closed}. Hit rate and "
+            "profit a trip rest on those few."
+        )
+    else:
+        known = "" if fills is None else f"{fills:,.0f} orders were filled and "
+        yield Caution(f"Only {known}{closed}: too few to judge how it trades.")
+
+
 def _earned(run: Run) -> dict[str, float]:
     if not len(run.exposure["session"]) or not len(run.trades["session"]):
         return {}
@@ -132,7 +151,7 @@ def _did(run: Run) -> Iterator[Caution]:
             "it may be the benchmark in disguise.",
             grave=True,
         )
-    elif agent.get("fills") and agent.get("trades") == 0:
+    elif 0 < (agent.get("fills") or 0) < FEW_FILLS and agent.get("trades") == 0:
         yield Caution("The agent closed no trade: it earned what it held, no timing.", grave=True)
     elif turnover is not None and turnover < STILL and agent.get("fills"):
         yield Caution("The agent hardly trades: its turnover is near zero.", grave=True)
@@ -169,8 +188,8 @@ def _proves(run: Run) -> Iterator[Caution]:
         agent.get("track_record"),
         agent.get("trades"),
     )
-    if trips is not None and trips < FEW_TRIPS and agent.get("fills"):
-        yield Caution(f"Only {trips:.0f} round trips were closed: too few to judge how it trades.")
+    if trips is not None and agent.get("fills"):
+        yield from of_few(agent["fills"], trips)
     if agent and needed is None:
         yield Caution("The Sharpe ratio is not above zero: there is no sign of skill to be tested.")
     elif needed is not None and needed > bars:

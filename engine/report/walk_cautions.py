@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.report.cautions import DISGUISE, FEW_TRIPS, STILL, Caution, of_luck, of_market
+from engine.report.cautions import DISGUISE, STILL, Caution, of_few, of_luck, of_market
 from engine.report.formats import plain_name
 from engine.report.walk import AGENT, Walk
 
@@ -56,11 +56,9 @@ def _trades(summary: Summary) -> Iterator[Caution]:
     if never:
         of = len(summary["seeds"])
         yield Caution(f"The agent never traded in {never} of {of} seeds.", grave=True)
-    if trips is not None and trips < FEW_TRIPS and never < len(summary["seeds"]):
-        yield Caution(
-            f"Only {trips:.0f} round trips were closed (interquartile mean over seeds): too few to "
-            "judge how it trades."
-        )
+    if trips is not None and never < len(summary["seeds"]):
+        fills = agent.get("fills", {}).get("mean")  # older summaries do not count them
+        yield from of_few(fills, trips, " (interquartile means over seeds)")
     if turnover is not None and 0 < turnover < STILL:
         yield Caution("The agent hardly trades: its turnover is near zero.", grave=True)
 

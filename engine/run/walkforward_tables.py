@@ -23,6 +23,7 @@ HEADLINE = (
     "turnover",
     "gross_exposure",
     "correlation",
+    "fills",
     "trades",
     "total_costs",
 )

@@ -50,6 +50,33 @@ def test_an_agent_that_closed_no_trade_shows_no_timing(tmp_path, fills, closed, 
     assert ("closed no trade" in texts(small(tmp_path, metrics=metrics).read())) == said
 
 
+@pytest.mark.parametrize(
+    ("fills", "closed", "said"),
+    [
+        (3, 0, "Only 3 orders were filled and 0 round trips were closed: too few to judge"),
+        (59, 29, "Only 59 orders were filled and 29 round trips were closed: too few to judge"),
+        (
+            60,
+            0,
+            "It resizes more than it closes: 60 orders were filled, 0 round trips were closed.",
+        ),
+        (
+            1_240,
+            2,
+            "1,240 orders were filled, 2 round trips were closed. Hit rate and profit a trip",
+        ),
+        (60, 30, None),
+        (0, 0, None),
+    ],
+)
+def test_agent_that_resizes_is_not_said_to_trade_too_little(tmp_path, fills, closed, said):
+    metrics = {"agent": {"fills": fills, "trades": closed, "turnover": 4.0}}
+    told = texts(small(tmp_path, metrics=metrics).read())
+    assert ("round trips" in told) == (said is not None)
+    assert said is None or said in told
+    assert ("no timing" in told) == (0 < fills < 60 and closed == 0)
+
+
 def test_interrupted_run_says_what_is_missing(tmp_path):
     assert "not complete, missing: settings, versions" in texts(small(tmp_path).read())
 

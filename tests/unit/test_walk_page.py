@@ -185,11 +185,15 @@ def test_few_trips_and_seeds_that_never_trade_are_said(walk):
     agent = walk.summary["accounts"]["agent"]
     few = agent | {
         "trades": {"mean": 12.0},
+        "fills": {"mean": 61.0},
         "turnover": {"mean": 1.0, "by_seed": [0.0, 2.0, 2.0, 1]},
     }
     told = texts(of_summary(changed(walk, accounts=walk.summary["accounts"] | {"agent": few})))
-    assert "Only 12 round trips were closed" in told
+    assert "orders were filled, 12 round trips were closed (interquartile means over seeds)" in told
     assert "never traded in 1 of 4 seeds" in told
+    older = {key: value for key, value in few.items() if key != "fills"}
+    told = texts(of_summary(changed(walk, accounts=walk.summary["accounts"] | {"agent": older})))
+    assert "Only 12 round trips were closed (interquartile means over seeds): too few" in told
 
 
 def test_agent_in_disguise_is_counted_over_seeds(walk, folder, tmp_path):
