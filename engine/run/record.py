@@ -34,7 +34,7 @@ class Recorder:
 
     Shapes: (N, .) or (N,) for a row; `cash` and `equity` are scalars. `rejected`: Reason bits of the
     orders sent on this bar that were not accepted; `refused`: of those that ended unfilled on it.
-    With `several` books every shape has them in front, and `of` tells them apart.
+    With `several` books every shape has them in front, and `apart` takes them apart.
     """
 
     def __init__(
@@ -75,11 +75,16 @@ class Recorder:
         row |= {name: getattr(outcome, name)[at] for name in OUTCOME}
         self.rows.append(row)
 
-    def of(self, book: int) -> "Recorder":
-        """Return the record of one of several books, without what it has seen."""
+    def apart(self) -> list["Recorder"]:
+        """Return the record of each of several books, without what it has seen."""
+        whole = self.arrays()
+        return [self._alone(whole, book) for book in range(whole["cash"].shape[1])]
+
+    def _alone(self, whole: Mapping[str, np.ndarray], book: int) -> "Recorder":
         alone = Recorder()
-        alone.sessions = self.sessions
-        alone.rows = [{name: value[book] for name, value in row.items()} for row in self.rows]
+        alone.sessions = self.sessions[: len(whole["cash"])]
+        columns = [list(values[:, book]) for values in whole.values()]
+        alone.rows = [dict(zip(whole, row, strict=True)) for row in zip(*columns, strict=True)]
         return alone
 
     def submitted(self, refused: np.ndarray) -> None:

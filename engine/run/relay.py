@@ -49,18 +49,17 @@ def relay_at_costs(
     books, symbols = len(costs), len(bars.symbols)
     policies = (deployed(settings, turn.checkpoint, bars)[1] for turn in turns)
     if not all(_rows_stand_alone(policy, books, symbols) for policy in policies):
-        return [_at(settings, bars, turns, (cost,)).of(0) for cost in costs]
-    together = _at(settings, bars, turns, tuple(costs))
-    return [together.of(book) for book in range(books)]
+        return [_at(settings, bars, turns, (cost,))[0] for cost in costs]
+    return _at(settings, bars, turns, tuple(costs))
 
 
 def _at(
     settings: Settings, bars: Bars, turns: Iterable[Turn], costs: tuple[Costs, ...]
-) -> Recorder:
+) -> list[Recorder]:
     rules = CostsByBook(costs)
     shape = (len(costs), len(bars.symbols))
     venue = SimVenue(settings.backtest.cash, shape, rules, settings.venue)
-    return _relay(settings, bars, turns, venue, Recorder(several=True))
+    return _relay(settings, bars, turns, venue, Recorder(several=True)).apart()
 
 
 def _relay(
