@@ -52,6 +52,7 @@ class DDPG:
         self.generator = env.generator
         self.net = build(info)
         self.critic = critic_for(self.net)
+        self.net.precision = self.critic.precision = settings.precision
         self.target_net, self.target_critic = target_of(self.net), target_of(self.critic)
         self.steps, self.depth, self.stored = plan_of(self.net, settings)
         widths = (self.net.memory_width, self.critic.memory_width) if self.stored else ()

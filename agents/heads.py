@@ -12,22 +12,22 @@ from torch import Tensor, nn
 from agents.onednn import affine
 
 
-def together(actor: nn.Sequential, critic: nn.Sequential, seen: Tensor) -> tuple[Tensor, Tensor]:
+def together(
+    actor: nn.Sequential, critic: nn.Sequential, seen: Tensor, precision: str = "float32"
+) -> tuple[Tensor, Tensor]:
     """Return what two heads make of the same thing seen, with gradients.
 
-    Shapes: seen (..., I); policy (..., A), value (..., 1).
+    Shapes: seen (..., I); policy (..., A), value (..., 1). `precision` is that of the first product
+    alone: what is made of it is float32.
     """
     heads = (actor, critic)
     first = [layer for head in heads if isinstance(layer := head[0], nn.Linear)]
     if len(first) < len(heads):
         return actor(seen), critic(seen)
     rectified = all(len(head) > 1 and type(head[1]) is nn.ReLU for head in heads)
-    joined = affine(
-        seen.flatten(0, -2),
-        torch.cat([layer.weight for layer in first]),
-        torch.cat([layer.bias for layer in first]),
-        rectified,
-    )
+    weight = torch.cat([layer.weight for layer in first])
+    bias = torch.cat([layer.bias for layer in first])
+    joined = affine(seen.flatten(0, -2), weight, bias, rectified, precision)
     parts = torch.split(joined, [layer.out_features for layer in first], -1)
     done = 2 if rectified else 1
     left, right = (_rest(head, done, part) for head, part in zip(heads, parts, strict=True))
@@ -41,7 +41,7 @@ class Ahead:
     The views' share of its first layer is computed for all bars at once.
     """
 
-    def __init__(self, head: nn.Sequential, views: Tensor) -> None:
+    def __init__(self, head: nn.Sequential, views: Tensor, precision: str = "float32") -> None:
         """Shapes: views (S, R, W) of all bars."""
         self.head = head
         layer = head[0]
@@ -50,7 +50,7 @@ class Ahead:
         if self.layer is not None:
             width = views.shape[-1]
             own = self.layer.weight[:, :width].contiguous()
-            share = affine(views.flatten(0, 1), own, self.layer.bias)
+            share = affine(views.flatten(0, 1), own, self.layer.bias, False, precision)
             self.views = share.reshape(*views.shape[:2], -1)
             self.of_book = self.layer.weight[:, width:].t()
 

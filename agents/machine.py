@@ -1,7 +1,8 @@
-"""The machine a training runs on: which device its networks are on, and how memory is kept."""
+"""The machine a training runs on: its device, how exact its products are, and how memory is kept."""
 
 import ctypes
 import sys
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -20,6 +21,34 @@ def device_of(name: str) -> str:
             '--device cpu (or "auto"), or install a CUDA build of torch and its driver'
         )
     return "cuda"
+
+
+def lowered(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Return the context in which products are made in `precision`; float32 leaves them alone.
+
+    To be left before a weight changes: it keeps the weights that it has once rounded.
+    """
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def slow_precision(precision: str, device: str) -> str | None:
+    """Return what to warn of where a device has no fast products in `precision`; None where it has."""
+    if precision == "float32" or _has_bfloat16(device):
+        return None
+    return (
+        f'train.precision = "{precision}": this {"processor" if device == "cpu" else "device"} has no '
+        "products of its own for it (AVX512-BF16 or AMX, or a CUDA device of compute capability 8); "
+        'training works and is slower, use "float32"'
+    )
+
+
+def _has_bfloat16(device: str) -> bool:
+    if device != "cpu":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in names)
 
 
 def keep_pages() -> None:

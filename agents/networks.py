@@ -9,6 +9,7 @@ Shape letters: S steps, R rows (books x symbols), F market inputs, P book inputs
 trunk, W width of its output, M memory, D numbers that dropout can drop, A outputs of the policy head.
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from agents import dropout, history
 from agents.heads import Ahead, together
 from agents.layers import head
+from agents.machine import lowered
 from agents.trunk import Trunk
 from engine.settings_agent import NetworkSettings, window_of
 
@@ -46,6 +48,7 @@ class ActorCritic(nn.Module):
         super().__init__()
         self.widths, self.network = widths, network
         self.shape = (widths, network, memory)  # what another of the same kind is built from
+        self.precision = "float32"  # of whole sequences, see `lowered`; a step of life is float32
         self.book_in_lstm = network.book_input == "lstm"
         self.window = window_of(memory)
         self.inputs = widths.market + (widths.book if self.book_in_lstm else 0)
@@ -85,6 +88,10 @@ class ActorCritic(nn.Module):
         mask = dropout.draw(self._rates(), rows, generator)
         return None if mask is None else mask.to(next(self.parameters()).device)
 
+    def lowered(self) -> AbstractContextManager[object]:
+        """Return the context in which `outputs` and `advance` run whole sequences."""
+        return lowered(self.precision, next(self.parameters()).device)
+
     def join(self, market: Tensor, book: Tensor) -> Tensor:
         """Return what the LSTM sees of one or more bars: (..., F) and (..., P) to (..., I)."""
         return torch.cat([market, book], -1) if self.book_in_lstm else market
@@ -105,8 +112,9 @@ class ActorCritic(nn.Module):
         if self.window:
             past = history.joined(memory, rows)
             out = self._over_windows(history.unfolded(past, self.window), mask)
-            return out, history.last(past, self.window, counts)
-        return self._run(rows, memory, mask, counts)
+            return _like(rows, out), history.last(past, self.window, counts)
+        out, memory = self._run(rows, memory, mask, counts)
+        return _like(rows, out), _like(rows, memory)
 
     def held(self, memory: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the trunk output (R, W) that was current when `memory` was made."""
@@ -130,13 +138,16 @@ class ActorCritic(nn.Module):
         """Return policy head (..., A) and value (...) from out (..., W) and book (..., P)."""
         if self.two_views or self.network.critic_gradient == "stop":
             return self.policy(out, book), self.value(out, book)
-        head, value = together(self.actor, self.critic, self.seen(out, book))
+        seen = self.seen(out, book)
+        head, value = together(self.actor, self.critic, seen, self.precision)
         return head, value[..., 0]
 
     def ahead(self, outs: Tensor) -> tuple[Ahead, Ahead]:
         """Return policy head and value over outs (S, R, W), for book parts that come bar by bar."""
         views = outs[..., : self.view_width], outs[..., -self.view_width :]
-        return Ahead(self.actor, views[0]), Ahead(self.critic, views[1])
+        heads = (self.actor, self.critic)
+        policy, value = (Ahead(h, v, self.precision) for h, v in zip(heads, views, strict=True))
+        return policy, value
 
     def seen(self, view: Tensor, book: Tensor) -> Tensor:
         """Return what a head sees of one or more bars, from its view of the trunk's output."""
@@ -207,7 +218,8 @@ def outputs(
     out (S, R, W). A bar without a row of its own keeps the output of the last one, as in life.
     `chunk`: rows a gradient reaches back (the memory goes on); None = all of them.
     """
-    out = _cut(net, rows, memory, mask, chunk or len(rows))
+    with net.lowered():
+        out = _cut(net, rows, memory, mask, chunk or len(rows))
     if seen is None:
         return out
     out = torch.cat([net.held(memory, mask)[None], out])
@@ -234,7 +246,14 @@ def advance(
         return memory
     if net.window:
         return history.last(history.joined(memory, rows), net.window, count)
-    if bool((count == rows.shape[0]).all()):
-        return net.trunk(rows, memory, mask)[1]
-    moved = net.trunk(rows, memory, mask, count.clamp(min=1))[1]
+    every = bool((count == rows.shape[0]).all())
+    with net.lowered():
+        moved = net.trunk(rows, memory, mask, None if every else count.clamp(min=1))[1]
+    if every:
+        return moved
     return torch.where((count > 0)[:, None], moved, memory)
+
+
+def _like(x: Tensor, y: Tensor) -> Tensor:
+    # What was made in another precision, in that of what came in.
+    return y if y.dtype == x.dtype else y.to(x.dtype)

@@ -32,6 +32,7 @@ class OnPolicy:
     ) -> None:
         self.settings, self.space, self.generator = settings, info.action, env.generator
         self.net = build(info)
+        self.net.precision = settings.precision
         self.collector = Collector(env, self.net, reward, self.generator)
         self.descent = Descent(
             self.net.parameters(),

@@ -14,26 +14,32 @@ from torch.nn import functional as F
 _FAST = torch.backends.mkldnn.is_available() and hasattr(  # type: ignore[no-untyped-call]
     torch.ops.mkldnn, "_linear_pointwise"
 )
-_KINDS = (torch.float32, torch.bfloat16)
 
 
-def affine(x: Tensor, weight: Tensor, bias: Tensor, rectified: bool = False) -> Tensor:
+def affine(
+    x: Tensor, weight: Tensor, bias: Tensor, rectified: bool = False, precision: str = "float32"
+) -> Tensor:
     """Return x W^T + b, or its positive part, with gradients for all three.
 
-    Shapes: x (n, I), weight (O, I), bias (O,); result (n, O).
+    Shapes: x (n, I), weight (O, I), bias (O,); result (n, O). `precision` "bfloat16": all three are
+    rounded to it first, and so is the result.
     """
+    if precision == "bfloat16":  # torch's own product goes through oneDNN for these
+        y = F.linear(x.bfloat16(), weight.bfloat16(), bias.bfloat16())
+        return (y.relu() if rectified else y).to(x.dtype)
     if not is_fast(x) or weight.dtype != x.dtype:
         y = F.linear(x, weight, bias)
         return y.relu() if rectified else y
     if torch.is_grad_enabled():
         mapped: Tensor = _Affine.apply(x, weight, bias, rectified)  # type: ignore[no-untyped-call]
         return mapped
-    return _product(x, weight, bias, rectified)
+    product: Tensor = _product(x, weight, bias, rectified)
+    return product
 
 
 def is_fast(x: Tensor) -> bool:
-    """Return whether a product of such numbers goes through oneDNN."""
-    return _FAST and x.device.type == "cpu" and x.dtype in _KINDS
+    """Return whether a float32 product of such numbers goes through oneDNN."""
+    return _FAST and x.device.type == "cpu" and x.dtype == torch.float32
 
 
 class _Affine(torch.autograd.Function):

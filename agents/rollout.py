@@ -240,7 +240,8 @@ class _Stepwise:
         fresh = owner._tensor(obs.fresh.reshape(-1, 1))
         self.inputs.append(row)
         self.fresh.append(fresh[:, 0])
-        out, moved = owner.net.trunk(row[None], owner.memory, self.mask)
+        with owner.net.lowered():
+            out, moved = owner.net.trunk(row[None], owner.memory, self.mask)
         if bool(fresh.all()):
             owner.memory = moved
             return out[0]

@@ -27,7 +27,7 @@ from agents.curriculum import Curriculum, learned_with
 from agents.ddpg import DDPG
 from agents.descent import NotFinite
 from agents.env import BookEnv
-from agents.machine import device_of, keep_pages
+from agents.machine import device_of, keep_pages, slow_precision
 from agents.monitor import METRICS, Log, Row, is_stuck, save_batch, warnings
 from agents.networks import ActorCritic
 from agents.ppo import PPO
@@ -118,6 +118,8 @@ def train(
         only = env
         env = Curriculum((StageSettings(),), lambda stage: only)
     run = _Run.start(env, info, settings, reward, folder, validate)
+    if (slow := slow_precision(settings.precision, device_of(settings.device))) is not None:
+        warn(slow)
     if resume:
         run.restore()
     interrupted = False

@@ -134,6 +134,8 @@ def digest(plan: Plan, learner: str) -> str:
     else:
         own = "PPO" if learner in plan.peers else learner
         own_settings = plan.settings(own, 0).model_dump(mode="json", exclude=set(WHERE))
+        if own_settings["precision"] == "float32":  # results from before there was a choice count
+            del own_settings["precision"]
         told = [own_settings, plan.network(own), plan.scale, plan.unit]
     text = json.dumps([plan.steps, told], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
