@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.bars import CLOSE, HIGH, LOW, OPEN, VOLUME
+from engine.feature_across import AcrossFunction
 
 DAY = 5  # days since 1970-01-01, as float64
 FIELDS = 6
@@ -31,13 +32,15 @@ FLOOR = 1e-6
 class Feature:
     """One input of the agent: its full name, the bars it reads, and the function itself.
 
-    `packed`: its windows must be C-contiguous to give the same bits live and in a history.
+    `packed`: its windows must be C-contiguous to give the same bits live and in a history. `across`:
+    what becomes of the values of all symbols of a session; None = each keeps its own.
     """
 
     name: str
     lookback: int
     function: WindowFunction
     packed: bool = False
+    across: AcrossFunction | None = None
 
 
 def log_return() -> Feature:

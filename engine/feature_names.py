@@ -1,7 +1,8 @@
 """From the names in the settings to features: presets, parameters, and a user's own functions.
 
 `rsi(14)` is a feature of `feature_functions`, `preset:guide` a list of them, and `module:function`
-or `module:function(60)` a function of the user's. This module computes nothing.
+or `module:function(60)` a function of the user's; `rank(...)` and its like of `feature_across` compare
+one of them over the symbols. This module computes nothing.
 """
 
 import difflib
@@ -9,14 +10,19 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from engine.errors import SettingsError
+from engine.feature_across import ACROSS
 from engine.feature_functions import FEATURES, PRESETS, Feature
 
 _SPEC = re.compile(r"\s*([\w.:]+)\s*(?:\(([^()]*)\))?\s*")
+
+_ACROSS = re.compile(rf"\s*({'|'.join(ACROSS)})\s*(?:\((.*)\))?\s*")
+_NOT_ALONE = re.compile(r"\d|preset:")  # what begins so between the brackets is no feature
 
 
 def resolve(specs: tuple[str, ...]) -> tuple[Feature, ...]:
@@ -46,11 +52,25 @@ def _expand(spec: str) -> tuple[str, ...]:
 
 
 def _feature(spec: str) -> Feature:
+    over = _ACROSS.fullmatch(spec)
+    if over is None:
+        return _of_one_symbol(spec)
+    how, name = over[1], (over[2] or "").strip()
+    if not name or _NOT_ALONE.match(name) or _ACROSS.fullmatch(name):
+        raise SettingsError(
+            f'feature "{spec}": expected one feature of one symbol between the brackets, found '
+            f'"{name}"; write for example "{how}(momentum(20))"'
+        )
+    base = _of_one_symbol(name)
+    return replace(base, name=f"{how}({base.name})", across=ACROSS[how])
+
+
+def _of_one_symbol(spec: str) -> Feature:
     match = _SPEC.fullmatch(spec)
     if match is None:
         raise SettingsError(
             f'feature "{spec}": expected a name, name(numbers) or module:function, '
-            'for example "rsi(14)"'
+            'for example "rsi(14)" or "rank(momentum(20))"'
         )
     name, numbers = match[1], _numbers(match[2], spec)
     if ":" in name:

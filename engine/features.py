@@ -44,6 +44,9 @@ class FeatureSet:
         self.names = tuple(feature.name for feature in self.features)
         self.lookbacks = tuple(feature.lookback for feature in self.features)
         self.lookback = max(self.lookbacks)
+        self._across = [
+            (at, feature.across) for at, feature in enumerate(self.features) if feature.across
+        ]
 
     @property
     def fingerprint(self) -> str:
@@ -55,7 +58,7 @@ class FeatureSet:
         return len(self.features)
 
     def compute(self, window: np.ndarray) -> np.ndarray:
-        """Return the features of adjusted windows.
+        """Return the features of adjusted windows, before any are compared over the symbols.
 
         Shapes: (..., 6, L) in, L at least `lookback`; (..., F) out.
         """
@@ -103,7 +106,17 @@ class FeatureSet:
             self.require_finite(out[self.lookback - 1 :], [name] * len(rows), bars.sessions[rows])
             features[rows, symbol] = out[self.lookback - 1 :]
             ready[rows, symbol] = True
+        self.compare(features, ready)
         return features, ready
+
+    def compare(self, features: np.ndarray, ready: np.ndarray) -> None:
+        """Put what compares the symbols of a session in the place of what each has, where ready.
+
+        Shapes: features (..., N, F), changed in place; ready (..., N).
+        """
+        for column, function in self._across:
+            found = function(features[..., column], ready)
+            np.copyto(features[..., column], found, where=ready)
 
     def require_finite(self, rows: np.ndarray, symbols: list[str], sessions: np.ndarray) -> None:
         """Refuse feature rows that hold NaN or infinity. Shapes: (n, F), n symbols, (n,)."""
@@ -171,10 +184,12 @@ class FeatureStream:
         self._append(day, ohlcv, np.asarray(traded, dtype=bool), split, dividend)
         ready = traded & (self._count >= self.features.lookback)
         if every(ready):
-            return self._rows(self._block, ready), ready
-        rows = np.full((len(ready), len(self.features)), np.nan)
-        if some(ready):
-            rows[ready] = self._rows(padded(self._windows[ready]), ready)
+            rows = self._rows(self._block, ready)
+        else:
+            rows = np.full((len(ready), len(self.features)), np.nan)
+            if some(ready):
+                rows[ready] = self._rows(padded(self._windows[ready]), ready)
+        self.features.compare(rows, ready)
         return rows, ready
 
     def prime(self, bars: Bars) -> None:
