@@ -75,10 +75,14 @@ class Registry:
     """The registry in one folder; the first checkpoint added makes it.
 
     Several processes may use it. Raises: DataError where the history was edited or cannot be
-    written, CheckpointError where a copy is not what was added.
+    written, CheckpointError where a copy is not what was added; UsageError where a file is there.
     """
 
     def __init__(self, path: Path) -> None:
+        if path.exists() and not path.is_dir():
+            raise UsageError(
+                f"registry.dir {path}: expected a folder, or none yet, found a file; name another place"
+            )
         self.path = path
 
     def add(self, checkpoint: Path, lineage: Lineage) -> str:

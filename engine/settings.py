@@ -3,9 +3,9 @@
 Defaults live here or in the room they belong to, once. Files in configs/ say only what differs.
 """
 
-import difflib
 import json
 import tomllib
+from copy import deepcopy
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from engine.limits import Limits
 from engine.orders import Sizing
 from engine.policy import ActionSpace
 from engine.settings_agent import MemoryRule, NetworkSettings, window_of
+from engine.settings_blame import explain, origin
 from engine.settings_paper import ExchangeSettings, PaperSettings
 from engine.settings_placebo import PlaceboSettings
 from engine.settings_retrain import RegistrySettings, RetrainSettings
@@ -179,9 +180,19 @@ def load(path: Path | None, overrides: tuple[str, ...] = ()) -> Settings:
     Raises: SettingsError naming the file, the key, what was found and what to do.
     """
     tree = _tree(path) if path else {}
+    before = deepcopy(tree)
     for override in overrides:
         _apply(tree, override)
-    return build(tree, str(path or "--set"))
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        told = [
+            explain(
+                item, origin(item["loc"], before, tree, overrides) or str(path or "--set"), Settings
+            )
+            for item in error.errors()
+        ]
+        raise SettingsError("\n".join(told)) from error
 
 
 def _tree(path: Path) -> dict[str, Any]:
@@ -201,7 +212,9 @@ def build(tree: dict[str, Any], where: str) -> Settings:
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        raise SettingsError("\n".join(_explain(item, where) for item in error.errors())) from error
+        raise SettingsError(
+            "\n".join(explain(item, where, Settings) for item in error.errors())
+        ) from error
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
@@ -225,28 +238,3 @@ def _value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
-
-
-def _explain(item: Any, where: str) -> str:
-    path = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(item["loc"][-1]), _keys_beside(item["loc"]), n=1)
-        hint = (
-            f"did you mean {near[0]}?"
-            if near
-            else f"known keys: {', '.join(_keys_beside(item['loc']))}"
-        )
-        return f"{where}: unknown key {path}; {hint}"
-    found = item.get("input")
-    shown = f", found {found!r}" if not isinstance(found, dict) else ""
-    return f"{where}: {path or 'settings'}: {item['msg']}{shown}; change it there or with --set"
-
-
-def _keys_beside(location: tuple[Any, ...]) -> list[str]:
-    model: Any = Settings
-    for part in location[:-1]:
-        field = getattr(model, "model_fields", {}).get(part)
-        if field is None:
-            return []
-        model = field.annotation
-    return list(getattr(model, "model_fields", {}))

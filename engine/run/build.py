@@ -10,9 +10,9 @@ import numpy as np
 
 from engine import clock
 from engine.bars import Bars
-from engine.checkpoint import CheckpointInfo
+from engine.checkpoint import RECORD, CheckpointInfo
 from engine.drift import Distribution
-from engine.errors import CheckpointError, DataError, SettingsError
+from engine.errors import CheckpointError, DataError, SettingsError, UsageError
 from engine.features import FeatureSet
 from engine.observation import Scaler, market_part
 from engine.settings import Settings, load
@@ -39,6 +39,44 @@ def find_settings(config: str | None, overrides: tuple[str, ...] = ()) -> Settin
             return load(folder / f"{config}.toml", overrides)
     known = sorted(p.stem for folder in folders if folder.is_dir() for p in folder.glob("*.toml"))
     raise SettingsError(f"no settings file {config}; give a path, or one of: {', '.join(known)}")
+
+
+def settings_for(
+    command: str, config: str | None, resume: Path | None, overrides: tuple[str, ...]
+) -> Settings:
+    """Load the settings of a new run, or those of the run to go on with.
+
+    Raises: UsageError where neither is named, or what is to be resumed is no run folder.
+    """
+    if resume is None:
+        if config is None:
+            raise UsageError(f"{command}: expected a settings file, or --resume RUN; see configs/")
+        return find_settings(config, overrides)
+    if not resume.is_dir():
+        raise UsageError(
+            f"--resume {resume}: no such folder; name the run folder that `barwise {command}` printed"
+        )
+    kept = resume / "settings.json"
+    if config is None and not kept.is_file():
+        raise UsageError(
+            f"--resume {resume}: expected the run folder of `barwise {command}`, found no "
+            "settings.json in it"
+        )
+    return find_settings(config or str(kept), overrides)
+
+
+def require_checkpoint(place: Path, named: str) -> None:
+    """Raise a UsageError where a folder that a person named holds no checkpoint."""
+    if not place.is_dir():
+        raise UsageError(f"{named} {place}: no such folder; `barwise train` makes one")
+    if (place / RECORD).is_file():
+        return
+    best = place / "training" / "best"
+    found = f"it lies in {best}" if (best / RECORD).is_file() else f"no {RECORD} lies there"
+    raise UsageError(
+        f"{named} {place}: expected the folder of a checkpoint, {found}; name the one that `barwise "
+        "train` printed"
+    )
 
 
 def bars_of(settings: Settings) -> Bars:

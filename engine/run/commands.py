@@ -8,7 +8,7 @@ from engine.errors import UsageError
 from engine.report.folder import RunFolder
 from engine.report.retraining import is_retraining
 from engine.report.walk import is_walk
-from engine.run.build import bars_of, find_settings, run_folder
+from engine.run.build import bars_of, find_settings, run_folder, settings_for
 from engine.run.checks import refresh
 from engine.run.console import echo, say
 from engine.run.evaluation import evaluate
@@ -46,9 +46,7 @@ def run_train(
     resume: Path | None = None,
 ) -> Result:
     """Train an agent, or one for each of several seeds; print where the best checkpoint is."""
-    if config is None and resume is None:
-        raise UsageError("train: expected a settings file, or --resume RUN; see configs/")
-    settings = find_settings(config or str(Path(str(resume)) / "settings.json"), overrides)
+    settings = settings_for("train", config, resume, overrides)
     with run_folder(settings, resume) as folder:
         begun = len(seed_folders(folder))
         if resume and seeds and seeds < begun:

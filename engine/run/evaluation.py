@@ -8,13 +8,13 @@ import numpy as np
 from engine.bars import Bars
 from engine.checkpoint import TrainedOn, read
 from engine.costs import Costs
-from engine.errors import CheckpointError, UsageError
+from engine.errors import CheckpointError
 from engine.journal import Journal
 from engine.policy import Policy
 from engine.report.folder import RunFolder
 from engine.report.formats import FILL_RULES
 from engine.run.backtest import baseline_trader, new_venue, run_baselines, through_backtrader
-from engine.run.build import dates, spec_of
+from engine.run.build import dates, require_checkpoint, spec_of
 from engine.run.checks import checks_of
 from engine.run.console import progress
 from engine.run.counting import SERIES, counted, proven, seen
@@ -31,8 +31,7 @@ def deployed(settings: Settings, checkpoint: Path, bars: Bars) -> tuple[TraderSp
     """Load a checkpoint for the market that the settings describe."""
     from engine.step import StepPolicy
 
-    if not checkpoint.is_dir():
-        raise UsageError(f"--checkpoint {checkpoint}: no such folder; `barwise train` makes one")
+    require_checkpoint(checkpoint, "--checkpoint")
     policy = StepPolicy.load(checkpoint)
     _require_basis(policy.info.trained_on, bars)
     return spec_of(policy.info, settings, len(bars.symbols)), policy

@@ -5,9 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine.errors import UsageError
 from engine.report.folder import RunFolder, write_json
-from engine.run.build import bars_of, find_settings, run_folder
+from engine.run.build import bars_of, run_folder, settings_for
 from engine.run.checks import enter
 from engine.run.console import echo, say
 from engine.run.executor import chosen, local
@@ -31,10 +30,8 @@ def run_placebo(
     as_json: bool,
 ) -> dict[str, Any]:
     """Run or resume a placebo check; print its table and verdict, enter both in the ledger."""
-    if config is None and resume is None:
-        raise UsageError("check placebo: expected a settings file, or --resume RUN; see configs/")
     chosen_markets(only)  # a name that is unknown fails before a folder is made
-    settings = find_settings(config or str(Path(str(resume)) / "settings.json"), overrides)
+    settings = settings_for("check placebo", config, resume, overrides)
     with run_folder(settings, resume) as folder:
         say(f"run folder {folder}")
         plan = _plan(settings, folder, seeds, only, resume is not None)

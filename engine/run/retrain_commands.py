@@ -10,10 +10,11 @@ from typing import Any
 from engine import clock as time
 from engine.clock import SystemClock
 from engine.errors import CheckpointError, DataError, UsageError
+from engine.registry import Registry
 from engine.report.folder import RunFolder, write_json
 from engine.report.retraining import JUDGED, RESULT, told_in
 from engine.report.retraining_page import write_retraining_page
-from engine.run.build import find_settings, run_folder
+from engine.run.build import run_folder, settings_for
 from engine.run.checks import checks_of
 from engine.run.console import say
 from engine.run.executor import chosen, local
@@ -31,10 +32,8 @@ def run_retrain(
     config: str | None, overrides: tuple[str, ...], resume: Path | None, as_json: bool
 ) -> Result:
     """Run a retraining, or go on with one; print its table. One at a time for each registry."""
-    if config is None and resume is None:
-        raise UsageError("retrain: expected a settings file, or --resume RUN; see configs/")
-    settings = find_settings(config or str(Path(str(resume)) / "settings.json"), overrides)
-    registry = Path(settings.registry.dir)
+    settings = settings_for("retrain", config, resume, overrides)
+    registry = Registry(Path(settings.registry.dir)).path
     registry.mkdir(parents=True, exist_ok=True)
     with _alone(registry), run_folder(settings, resume) as folder:
         keep_to_budget(settings)

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from engine.errors import UsageError
 from engine.report.walk_page import write_walk_page
-from engine.run.build import find_settings, run_folder
+from engine.run.build import run_folder, settings_for
 from engine.run.console import say
 from engine.run.executor import chosen, local
 from engine.run.walkforward import walk_forward
@@ -16,9 +15,7 @@ def run_walkforward(
     config: str | None, overrides: tuple[str, ...], resume: Path | None, as_json: bool
 ) -> dict[str, Any]:
     """Run a walk-forward, or go on with one; print its tables."""
-    if config is None and resume is None:
-        raise UsageError("walkforward: expected a settings file, or --resume RUN; see configs/")
-    settings = find_settings(config or str(Path(str(resume)) / "settings.json"), overrides)
+    settings = settings_for("walkforward", config, resume, overrides)
     with run_folder(settings, resume) as folder:
         say(f"run folder {folder}")
         executor = chosen(settings.train, local(settings.train.workers))

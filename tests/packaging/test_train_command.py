@@ -143,7 +143,7 @@ def test_killed_and_resumed_equals_never_killed_bit_for_bit(seeds, place):
         ([], 2, "expected a settings file, or --resume RUN"),
         (["tiny.toml", "--device", "gpu"], 2, "train.device"),
         (["tiny.toml", "--seeds", "0"], 2, "seeds"),
-        (["--resume", "no-such-run"], 2, "no settings file no-such-run"),
+        (["--resume", "no-such-run"], 2, "--resume no-such-run: no such folder"),
         (["--resume", "{seeds}", "--seeds", "1"], 2, "has 2 seeds already"),
         (["--resume", "{seeds}/seed-0", "--seeds", "2"], 2, "holds the training of one seed"),
     ],

@@ -8,12 +8,19 @@ import pytest
 from engine import features
 from engine.checkpoint import CheckpointInfo, TrainedOn
 from engine.costs import Costs
-from engine.errors import CheckpointError, DataError, SettingsError
+from engine.errors import CheckpointError, DataError, SettingsError, UsageError
 from engine.limits import Limits
 from engine.observation import Layout, Scaler
 from engine.orders import Sizing
 from engine.policy import ActionSpace
-from engine.run.build import dates, run_folder, spec_of, within
+from engine.run.build import (
+    dates,
+    require_checkpoint,
+    run_folder,
+    settings_for,
+    spec_of,
+    within,
+)
 from engine.settings import Settings, build
 from engine.settings_agent import NetworkSettings
 from engine.sources import load
@@ -116,3 +123,28 @@ def test_a_refused_setting_leaves_the_run_folder_that_was_given(tmp_path):
     with pytest.raises(SettingsError):
         refused(tmp_path, Settings())
     assert (tmp_path / "settings.json").exists()
+
+
+def test_resuming_what_is_no_run_names_the_folder_and_not_the_settings_files(tmp_path):
+    with pytest.raises(UsageError, match="--resume RUN; see configs/"):
+        settings_for("train", None, None, ())
+    with pytest.raises(UsageError, match=r"--resume .*none: no such folder; .* `barwise retrain`"):
+        settings_for("retrain", None, tmp_path / "none", ())
+    with pytest.raises(UsageError, match=r"run folder of `barwise train`, found no settings\.json"):
+        settings_for("train", None, tmp_path, ())
+    (tmp_path / "settings.json").write_text('{"name": "kept"}')
+    assert settings_for("train", None, tmp_path, ("train.seed=7",)).name == "kept"
+    assert settings_for("train", "demo", None, ()).name == "demo"
+
+
+def test_folder_without_a_checkpoint_says_where_it_is_if_it_holds_one(tmp_path):
+    with pytest.raises(UsageError, match=r"paper\.checkpoint .*none: no such folder"):
+        require_checkpoint(tmp_path / "none", "paper.checkpoint")
+    with pytest.raises(UsageError, match=r"no checkpoint\.json lies there"):
+        require_checkpoint(tmp_path, "--checkpoint")
+    best = tmp_path / "training" / "best"
+    best.mkdir(parents=True)
+    (best / "checkpoint.json").write_text("{}")
+    with pytest.raises(UsageError, match=f"it lies in {best}"):
+        require_checkpoint(tmp_path, "--checkpoint")
+    require_checkpoint(best, "--checkpoint")

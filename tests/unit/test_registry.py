@@ -63,6 +63,12 @@ def test_adding_the_same_checkpoint_again_changes_nothing(two, tmp_path):
     assert (two.path / HISTORY).read_bytes() == before
 
 
+def test_file_where_the_registry_should_be_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match=r"registry\.dir .*file: expected a folder, or none yet"):
+        Registry(tmp_path / "file")
+
+
 def test_champion_is_what_the_last_promotion_or_rollback_says(two):
     first, second = ids(two)
     two.promote(first, "the first", "person")

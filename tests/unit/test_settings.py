@@ -59,6 +59,42 @@ def test_wrong_settings_are_refused_in_words(tmp_path, text, told):
         load(written(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    ("text", "overrides", "told"),
+    [
+        (
+            "",
+            ("network.x=3",),
+            "--set network.x=3: unknown key network; did you mean agent.network?",
+        ),
+        ("", ("name=a", "train.gama=1"), "--set train.gama=1: unknown key train.gama"),
+        (
+            "[train]\ngamma = 0.9\n",
+            ("train.gamma=1.5",),
+            "--set train.gamma=1.5: train.gamma: Input should be less than or equal to 1, found 1.5; "
+            "change it",
+        ),
+        ("[train]\ngama = 0.9\n", ("train.gamma=0.5",), "mine.toml: unknown key train.gama"),
+        ("[train]\ngamma = 1.5\n", ("train.gamma=1.5",), "mine.toml: train.gamma"),  # wrong before
+        (
+            "[split.train]\nend=2010-01-01\n",
+            ("split.test.start=2009-01-01", "name=a"),
+            "--set split.test.start=2009-01-01: split: train and test overlap",
+        ),
+        (
+            "[data]\nsymbols = ['A']\n",
+            ("data.symbols=['A',3]",),
+            "--set data.symbols=['A',3]: data.",
+        ),
+    ],
+)
+def test_what_an_override_brought_in_is_not_blamed_on_the_file(tmp_path, text, overrides, told):
+    with pytest.raises(SettingsError) as error:
+        load(written(tmp_path, text), overrides)
+    assert told in str(error.value)
+    assert ("mine.toml" in str(error.value)) == ("mine.toml" in told)
+
+
 def test_missing_file_says_where_examples_are(tmp_path):
     with pytest.raises(SettingsError, match="see configs/"):
         load(tmp_path / "none.toml")

@@ -104,7 +104,10 @@ def halt(settings: Settings, reason: str, cancel: bool, as_json: bool) -> Result
     kill.write_text(reason + "\n", encoding="utf-8")  # before anything that may fail
     told: Result = {"halted": True, "kill_file": str(kill)}
     if not as_json:
-        echo(f"PAPER halted: {kill} stops every order until `barwise paper resume`")
+        echo(
+            f"PAPER halted: {kill} stops every order until `barwise paper resume CONFIG "
+            '--reason "..."`'
+        )
     if not (folder / JOURNAL).exists():
         told |= {"warning": f"no account is kept in {folder} yet: {ELSEWHERE}", "exit_code": 1}
         say(told["warning"])

@@ -53,7 +53,7 @@ def load(room: Room, journal: Journal) -> State:
 def _look(room: Room, journal: Journal) -> CycleResult:
     state = load(room, journal)
     if state.halted is not None:
-        message = f"{state.halted}; go on with `barwise paper resume`"
+        message = f'{state.halted}; go on with `barwise paper resume CONFIG --reason "..."`'
         return CycleResult("halted", state.decided, message)
     _require_lease(state, room.clock.now())
     notes = Notes(journal, room.clock, state.take)

@@ -13,7 +13,7 @@ from engine.clock import Clock
 from engine.errors import CheckpointError, SettingsError, UsageError
 from engine.journal import Proof
 from engine.registry import Champion, Registry
-from engine.run.build import spec_of
+from engine.run.build import require_checkpoint, spec_of
 from engine.run.paper.feeds import require_feed
 from engine.run.paper.state import State
 from engine.settings import Settings
@@ -138,6 +138,8 @@ def furnish(settings: Settings, keys: Keys, clock: Clock) -> Room:
     folder = Path(paper.state_dir)
     registry = Registry(Path(settings.registry.dir)) if paper.checkpoint == CHAMPION else None
     agent = Path(paper.checkpoint)
+    if registry is None:
+        require_checkpoint(agent, "paper.checkpoint")
     if registry is not None and not (folder / JOURNAL).exists():
         agent = require_champion(registry).folder  # later on the journal says which
     if registry is None or not (folder / JOURNAL).exists():
