@@ -236,7 +236,7 @@ class VenueBroker(bt.BrokerBase):
             del self._live[column]
 
     def _due(self) -> range:
-        stamp = max((line[0] for line in self._clocks if len(line)), default=None)
+        stamp = self._new_stamp()
         if stamp is None:
             return range(0)
         t = int(np.searchsorted(self._stamps, stamp))
@@ -249,6 +249,14 @@ class VenueBroker(bt.BrokerBase):
         first = t if self._at is None else self._at + 1
         self._at = t
         return range(first, t + 1)
+
+    def _new_stamp(self) -> float | None:
+        # The feeds that move, move to one date: the first that is past the last session tells.
+        seen = -np.inf if self._at is None else self._stamps[self._at]
+        for line in self._clocks:
+            if len(line) and line[0] > seen:
+                return float(line[0])
+        return None
 
     def _column_of(self, data: Any) -> int:
         if data._name not in self.bars.symbols:

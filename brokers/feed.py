@@ -9,6 +9,7 @@ from typing import Any
 
 import backtrader as bt
 import numpy as np
+from backtrader.linebuffer import LineBuffer
 
 from engine.bars import CLOSE, HIGH, LOW, OPEN, VOLUME, Bars
 from engine.errors import UsageError
@@ -28,6 +29,13 @@ def stamps(sessions: np.ndarray) -> np.ndarray:
     return sessions.astype("datetime64[D]").astype(np.int64) + EPOCH
 
 
+class LoadedLine(LineBuffer):
+    """A line whose values are all there: reading one asks for no property, and means the same."""
+
+    def __getitem__(self, ago: int) -> float:
+        return self.array[self._idx + ago]
+
+
 class BarsFeed(bt.feed.DataBase):
     """One symbol of Bars.
 
@@ -45,6 +53,8 @@ class BarsFeed(bt.feed.DataBase):
             raise UsageError(f'gaps: expected "flagged" or "absent", found "{self.p.gaps}"')
         self._name = self.p.symbol
         self._column = self.p.bars.symbols.index(self.p.symbol)
+        # Kept where they are found at once; Backtrader asks for them some ten times a bar.
+        self._clock = self.datetime = getattr(self.lines, "datetime")  # noqa: B009 (mypy: a tuple)
         self._next_row = 0
 
     def start(self) -> None:
@@ -55,6 +65,25 @@ class BarsFeed(bt.feed.DataBase):
         self._stamps = self._values["datetime"].tolist()
         self._buffers: list[Any] = []  # every line, once they are filled in one go
 
+    @property
+    def table(self) -> Bars | None:
+        """The bars whose row t this feed shows as its bar t + 1; None where that is not so.
+
+        It is not so where sessions are left out, and where Backtrader looks at each bar as it comes.
+        """
+        return self.p.bars if self._buffers and self.p.gaps == "flagged" else None
+
+    def __len__(self) -> int:
+        """Return how many bars have been delivered."""
+        return self._clock.lencount
+
+    def get_notifications(self) -> list[Any]:
+        """Return what there is to tell: for bars out of a table next to never anything."""
+        return super().get_notifications() if self.notifs else []
+
+    def do_qcheck(self, onoff: bool, qlapse: float) -> None:
+        """Wait for nothing: no bar is on its way."""
+
     def preload(self) -> None:
         """Fill every line in one go, unless filters or dates make Backtrader look at each bar."""
         if self._filters or self.p.fromdate is not None or self.p.todate is not None:
@@ -64,6 +93,7 @@ class BarsFeed(bt.feed.DataBase):
             line = getattr(self.lines, alias)
             ahead = np.full(line.extension, np.nan)
             line.array = array("d", np.concatenate((values, ahead)).tobytes())
+            line.__class__ = LoadedLine
         self._next_row = len(self._stamps)
         self._buffers = [getattr(self.lines, alias) for alias in self._values]
         self.home()

@@ -50,6 +50,9 @@ class AgentStrategy(bt.Strategy):
         self.refused: list[tuple[np.datetime64, str, str, str]] = []
         self._columns = {data._name: column for column, data in enumerate(self.datas)}
         self._lines = [_lines_of(data) for data in self.datas]
+        self._table: Any = (
+            None  # the bars all feeds were loaded from, where they show whole sessions
+        )
         self._book: VenueBook | StockBook = StockBook(len(self.datas))
         settings = VenueSettings(account="cash")
         if hasattr(self.broker, "venue"):
@@ -57,6 +60,10 @@ class AgentStrategy(bt.Strategy):
             self._book = VenueBook(self.broker)
             settings = getattr(self.broker.venue, "settings", VenueSettings())
         self.trader = self._trader(settings)
+
+    def start(self) -> None:
+        """Begin: see whether the feeds are the columns of one table."""
+        self._table = _table_of(self.datas)
 
     def prenext(self) -> None:
         """Decide also while a feed has no bar yet: its symbol just does not trade."""
@@ -96,12 +103,24 @@ class AgentStrategy(bt.Strategy):
 
     def _closed_bars(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         # Shapes: (N, 5), (N,), (N,), (N,).
+        if self._table is not None:
+            return self._row_of_table()
         now = self.datetime[0]
         read = np.array([_closed_bar(*lines, now) for lines in self._lines])
         traded, split, dividend = read[:, 0] != 0.0, read[:, 1], read[:, 2]
         ohlcv = read[:, len(EVENTS) :]
         self._require_prices(ohlcv, traded)
         return ohlcv, traded, split, dividend
+
+    def _row_of_table(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        # What the lines say, in one go: they were filled from this table, and stand on one row of it.
+        bars, row = self._table, len(self) - 1
+        assert all(len(data) == row + 1 for data in self.datas)
+        ohlcv, traded = bars.ohlcv[row], bars.traded[row]
+        if not every(traded):
+            ohlcv = np.where(traded[:, None], ohlcv, np.nan)
+        self._require_prices(ohlcv, traded)
+        return ohlcv, traded, bars.split[row], bars.dividend[row]
 
     def _require_prices(self, ohlcv: np.ndarray, traded: np.ndarray) -> None:
         usable = (ohlcv[:, :-1] > 0.0) & (ohlcv[:, :-1] < np.inf)
@@ -149,6 +168,15 @@ def _closed_bar(stamp: Any, events: list[Any], fields: list[Any], now: float) ->
         return NOTHING + NO_PRICES
     told = [line.array[at] for line in events] or PLAIN
     return told + ([line.array[at] for line in fields] if told[0] else NO_PRICES)
+
+
+def _table_of(datas: list[Any]) -> Any:
+    # Feeds of brokers.feed that show every session, all columns of one table, in its order; or None.
+    tables = [getattr(data, "table", None) for data in datas]
+    bars = tables[0]
+    if bars is None or any(table is not bars for table in tables):
+        return None
+    return bars if tuple(data._name for data in datas) == bars.symbols else None
 
 
 def _lines_of(data: Any) -> tuple[Any, list[Any], list[Any]]:

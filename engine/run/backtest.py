@@ -1,6 +1,8 @@
 """A backtest: AgentStrategy in Backtrader on the simulated venue, and baselines beside it."""
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from engine.bars import Bars
@@ -60,8 +62,19 @@ def run_cerebro(
     cerebro.setbroker(broker)
     add_feeds(cerebro, bars)
     cerebro.addstrategy(strategy or AgentStrategy, trader=trader)
-    cerebro.run()
+    with collector_frozen():
+        cerebro.run()
     return broker
+
+
+@contextmanager
+def collector_frozen() -> Iterator[None]:
+    """Let the garbage collector pass over all that exists already, libraries above all."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def run_baselines(

@@ -23,6 +23,7 @@ from brokers.bridge import VenueBroker
 from brokers.feed import add_feeds
 from engine.bars import CLOSE, Bars
 from engine.costs import Costs
+from engine.run.backtest import collector_frozen
 from engine.venue import SimVenue
 from tests.benchmarks.agent import random_walks
 from tests.benchmarks.backtest import frames_of
@@ -139,7 +140,8 @@ def ours(bars: Bars, add: Callable[[bt.Cerebro, Bars, Found], None]) -> Found:
     cerebro.setbroker(VenueBroker(venue, bars))
     add_feeds(cerebro, bars)
     add(cerebro, bars, found)
-    cerebro.run()
+    with collector_frozen():
+        cerebro.run()
     return found
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from brokers.bridge import VenueBroker
-from brokers.feed import add_feeds
+from brokers.feed import BarsFeed, add_feeds
 from engine.bars import Bars
 from engine.book import Orders
 from engine.costs import Costs
@@ -79,8 +79,8 @@ def spec_for(symbols, **changes):
     )
 
 
-def behind_venue(bars, trader, venue, recorder=None):
-    cerebro = bt.Cerebro(runonce=False, stdstats=False)
+def behind_venue(bars, trader, venue, recorder=None, **settings):
+    cerebro = bt.Cerebro(**{"runonce": False, "stdstats": False, **settings})
     cerebro.broker = VenueBroker(recorder.watch(trader, venue) if recorder else venue, bars)
     add_feeds(cerebro, bars)
     cerebro.addstrategy(AgentStrategy, trader=trader)
@@ -124,6 +124,37 @@ def test_bars_reach_the_trader_as_they_stand_gaps_and_events_included():
     for at, name in enumerate(("ohlcv", "traded", "split", "dividend"), start=1):
         stacked = np.stack([given[at] for given in trader.given])
         np.testing.assert_array_equal(stacked, getattr(bars, name), err_msg=name)
+
+
+@pytest.mark.parametrize("settings", [{"preload": False}, {"runonce": True}, {"exactbars": 1}])
+def test_every_way_to_run_our_feeds_gives_the_trader_the_same(settings):
+    bars = made_up(7, sessions=60, symbols=3, gaps=0.2, events=0.2, late=10)
+    traders = Scripted(3, {12: [5.0, 2.0, 0.0]}), Scripted(3, {12: [5.0, 2.0, 0.0]})
+    usual = behind_venue(bars, traders[0], SimVenue(1e4, (1, 3), FREE))
+    other = behind_venue(bars, traders[1], SimVenue(1e4, (1, 3), FREE), **settings)
+    assert usual._table is bars
+    if not settings.get("preload", True):
+        assert other._table is None  # bar by bar, from the lines
+    for left, right in zip(traders[0].given, traders[1].given, strict=True):
+        assert left[0] == right[0]
+        for a, b in zip(left[1:], right[1:], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("order", "gaps"), [((1, 0), "flagged"), ((0,), "flagged"), ((0, 1), "absent")]
+)
+def test_feeds_that_are_not_a_whole_table_are_read_line_by_line(order, gaps):
+    bars = made_up(7, sessions=40, symbols=2, gaps=0.2, events=0.0, late=5)
+    cerebro = bt.Cerebro(runonce=False, stdstats=False)
+    for column in order:
+        cerebro.adddata(BarsFeed(bars=bars, symbol=bars.symbols[column], gaps=gaps))
+    trader = Scripted(len(order))
+    cerebro.addstrategy(AgentStrategy, trader=trader)
+    assert cerebro.run()[0]._table is None
+    stacked = np.stack([given[1] for given in trader.given])
+    there = bars.traded.any(axis=1) | (gaps == "flagged")  # the others are no sessions of the feeds
+    np.testing.assert_array_equal(stacked, bars.ohlcv[there][:, order])
 
 
 def test_book_behind_a_venue_is_the_venues_own():
