@@ -79,22 +79,28 @@ class FlatVecEnv(VecEnv):
         return [False] * self.num_envs
 
 
-def recurrent_ppo(env: MarketVectorEnv, settings: TrainSettings) -> RecurrentPPO:
-    """Return RecurrentPPO with our network and settings: minibatches as long as ours."""
+def recurrent_ppo(env: MarketVectorEnv, settings: TrainSettings, **own: Any) -> RecurrentPPO:
+    """Return RecurrentPPO with our network and settings: minibatches as long as ours.
+
+    `own` arguments take the place of our settings.
+    """
     rows = settings.books * settings.rollout_steps
+    matched = {
+        "learning_rate": settings.learning_rate,
+        "n_steps": settings.rollout_steps,
+        "batch_size": rows // settings.ppo.minibatches,
+        "n_epochs": settings.ppo.epochs,
+        "gamma": settings.gamma,
+        "gae_lambda": settings.ppo.gae_lambda,
+        "clip_range": settings.ppo.clip_ratio,
+        "ent_coef": settings.ppo.entropy_weight,
+        "vf_coef": settings.ppo.value_weight,
+        "max_grad_norm": settings.max_grad_norm,
+    }
     return RecurrentPPO(
         "MlpLstmPolicy",
         FlatVecEnv(env),
-        learning_rate=settings.learning_rate,
-        n_steps=settings.rollout_steps,
-        batch_size=rows // settings.ppo.minibatches,
-        n_epochs=settings.ppo.epochs,
-        gamma=settings.gamma,
-        gae_lambda=settings.ppo.gae_lambda,
-        clip_range=settings.ppo.clip_ratio,
-        ent_coef=settings.ppo.entropy_weight,
-        vf_coef=settings.ppo.value_weight,
-        max_grad_norm=settings.max_grad_norm,
+        **{**matched, **own},
         policy_kwargs={
             "lstm_hidden_size": HIDDEN,
             "shared_lstm": True,
@@ -102,6 +108,26 @@ def recurrent_ppo(env: MarketVectorEnv, settings: TrainSettings) -> RecurrentPPO
             "net_arch": {"pi": [HEAD], "vf": [HEAD]},
             "activation_fn": nn.ReLU,
         },
+        seed=settings.seed,
+        device="cpu",
+    )
+
+
+def plain_ddpg(env: MarketVectorEnv, settings: TrainSettings) -> DDPG:
+    """Return stable-baselines3's DDPG, without memory, with our settings; layers as wide as ours."""
+    return DDPG(
+        "MlpPolicy",
+        FlatVecEnv(env),
+        learning_rate=settings.learning_rate,
+        buffer_size=settings.ddpg.replay_size,
+        learning_starts=settings.ddpg.warmup_steps,
+        batch_size=settings.ddpg.batch_steps,
+        tau=settings.ddpg.tau,
+        gamma=settings.gamma,
+        train_freq=1,
+        gradient_steps=round(settings.ddpg.updates_per_bar),
+        action_noise=NormalActionNoise(np.zeros(1), np.full(1, settings.ddpg.noise_start)),
+        policy_kwargs={"net_arch": [HIDDEN, HEAD], "activation_fn": nn.ReLU},
         seed=settings.seed,
         device="cpu",
     )

@@ -1,6 +1,6 @@
 """Training: environment steps per second of rollout and update, against RecurrentPPO.
 
-Both learn on the bundled sample, single-symbol books, with LSTM 128 and heads of 64, float32, one
+All learn on the bundled sample, single-symbol books, with LSTM 128 and heads of 64, float32, one
 thread, 4 epochs of 4 minibatches of whole sequences (64 rows x 128 bars: batch 2048). Two geometries:
 
 - episodes of 256 bars: every second rollout begins with an episode, and there RecurrentPPO loops over
@@ -10,30 +10,22 @@ thread, 4 epochs of 4 minibatches of whole sequences (64 rows x 128 bars: batch 
 Our default agent shows the book to the heads only; "book in the LSTM" shows it to the LSTM, as
 RecurrentPPO's flat observation does, and is the like-for-like line. The malloc thresholds that our
 training raises are raised for both. The environment alone is stepped with uniformly random actions,
-which trade as often as a fresh policy does.
+which trade as often as a fresh policy does. The best setting, the other rules, memory and growth:
+`tests.benchmarks.training_best` and `tests.benchmarks.training_other`.
 """
 
-from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 
 import torch
 
-from agents.env import BookEnv
-from agents.gym_env import MarketVectorEnv
 from agents.machine import keep_pages
-from agents.panel import Panel
-from agents.ppo import PPO
-from agents.rewards import Rewards
-from engine.policy import decode
-from engine.settings_reward import RewardSettings
 from engine.settings_training import TrainSettings
-from tests.benchmarks.agent import books, record, sample, spec_for
-from tests.benchmarks.harness import Row, interleave, seconds
+from tests.benchmarks import training_best, training_other
+from tests.benchmarks.harness import Row, interleave
+from tests.benchmarks.systems import System, env_of, ours, play, rate, theirs
 
-REWARD = RewardSettings()
 NO_PEER = "training: RecurrentPPO left out, sb3-contrib is not installed (extra `bench`)"
-System = Callable[[], float]
 
 
 def measure(quick: bool) -> tuple[list[Row], list[str]]:
@@ -49,39 +41,18 @@ def measure(quick: bool) -> tuple[list[Row], list[str]]:
         found += _rows(settings, 10 * steps, peer, 4, f"episodes of {10 * steps}, no start inside")
     for books_wide in (rows, wide):
         found += environment(settings.model_copy(update={"books": books_wide}), quick)
+    found += training_best.rows(settings, wide, peer, quick)
+    found += training_other.rows(settings, peer, quick)
     return found, [] if peer else [NO_PEER]
-
-
-def ours(settings: TrainSettings, episode: int, book_input: str = "heads") -> System:
-    """Return our training, two updates a call, as steps a second."""
-    env = _env(settings.books, episode)
-    learner = PPO(env, record(env.spec, book_input), settings, REWARD)
-
-    def updates() -> None:
-        for _ in range(2):
-            learner.round()
-
-    return _rate(updates, 2 * settings.rollout_steps * settings.books)
-
-
-def theirs(settings: TrainSettings, episode: int) -> System:
-    """Return RecurrentPPO's training, two updates a call, as steps a second."""
-    from tests.benchmarks.peer import recurrent_ppo
-
-    reward = Rewards(REWARD, settings.books).pay
-    model = recurrent_ppo(MarketVectorEnv(_env(settings.books, episode), reward), settings)
-    steps = 2 * settings.rollout_steps * settings.books
-    learn = partial(model.learn, steps, reset_num_timesteps=False)
-    return _rate(learn, steps)
 
 
 def environment(settings: TrainSettings, quick: bool) -> list[Row]:
     """Return the environment alone: time a step, and its share of training at the same width."""
     rows, episode = settings.books, 2 * settings.rollout_steps
-    env = _env(rows, episode)
+    env = env_of(rows, episode)
     systems = {
         "training": ours(settings, episode),
-        "environment": _rate(partial(play, env), episode * rows),
+        "environment": rate(partial(play, env), episode * rows),
     }
     rates = interleave(systems, 1 if quick else 5)
     share = 100.0 * rates["training"] / rates["environment"]
@@ -93,16 +64,8 @@ def environment(settings: TrainSettings, quick: bool) -> list[Row]:
     ]
 
 
-def play(env: BookEnv) -> None:
-    """Play one episode in every book with random actions."""
-    actions = env.generator.integers(3, size=(env.plan.episode_steps, *env.shape[:2]))
-    env.reset()
-    for action in actions:
-        env.step(env.observe(), decode(action, env.spec.action, env.spec.limits.allow_short))
-
-
 def _rows(settings: TrainSettings, episode: int, peer: bool, rounds: int, where: str) -> list[Row]:
-    systems = {
+    systems: dict[str, System] = {
         "barwise": ours(settings, episode),
         "barwise, book in the LSTM": ours(settings, episode, "lstm"),
     }
@@ -118,13 +81,3 @@ def _rows(settings: TrainSettings, episode: int, peer: bool, rounds: int, where:
     first = Row(f"barwise / RecurrentPPO, {width}", rates["barwise"] / by, "x", "3.5 x")
     lstm = rates["barwise, book in the LSTM"] / by
     return [*found, first, Row(f"book in the LSTM / RecurrentPPO, {width}", lstm)]
-
-
-def _env(rows: int, episode: int) -> BookEnv:
-    spec = spec_for(sample())
-    return books(spec, Panel.of(sample(), spec.features, spec.scaler), rows, episode)
-
-
-def _rate(run: Callable[[], object], steps: int) -> System:
-    timed = seconds(run)
-    return lambda: steps / timed()
