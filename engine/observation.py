@@ -177,9 +177,8 @@ def _over(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     # A book without equity, or a symbol without a position, has a share of 0.
     known = below > 0
     if every(known):
-        shares: np.ndarray = above / below
-        return shares
-    return np.where(known, above, 0.0) / np.where(known, below, 1.0)
+        return np.asarray(above / below)
+    return np.divide(above, below, out=np.zeros(above.shape), where=known)
 
 
 BOOK_INPUTS: dict[str, Callable[[BookView, np.ndarray], np.ndarray]] = {

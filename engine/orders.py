@@ -4,11 +4,13 @@ The only place where shares are sized and rounded. It knows the book at its mark
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, Field
 
+from engine.book import arrays
 from engine.costs import CostRules
 from engine.limits import Limits, check_orders
 from engine.market import reserve_price
@@ -68,7 +70,7 @@ def plan(
         mark(reasons, waiting, Reason.ORDER_OPEN)
         trade = trade & ~waiting
     if not some(trade):
-        return Plan(Orders.market(np.zeros(reasons.shape)), reasons)
+        return Plan(Orders(*_nothing(reasons.shape)), reasons)
     target = _closed_first(target, trade, book, sizing, reasons)
     qty = asked = np.where(trade, _sized(target, equity, book, sizing), 0.0)
     checked, cuts = check_orders(qty, book.qty, open_qty, book.mark, equity, limits)
@@ -88,6 +90,15 @@ def plan(
         orders.weight = np.where(qty == asked, target, reached)  # what was cut stays cut
         orders.fractional |= sizing.fractional
     return Plan(orders, reasons)
+
+
+@cache
+def _nothing(shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
+    # No orders at all, what most bars send: made once, and so that nobody can change it for the next.
+    made = tuple(arrays("", Orders.none(*shape)).values())
+    for array in made:
+        array.flags.writeable = False
+    return made
 
 
 def _closed_first(

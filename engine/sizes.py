@@ -7,6 +7,7 @@ import numpy as np
 
 from engine.book import Book, Orders
 from engine.costs import CostRules
+from engine.masks import some
 
 NEAR = 1e-6  # shares: 999.9999999 is a thousand
 DECIMALS = 9  # of a fractional share, the finest a venue takes
@@ -19,7 +20,7 @@ def units(shares: np.ndarray, fractional: bool | np.ndarray) -> np.ndarray:
     Fractions are for long positions only: no venue lends a fraction of a share.
     """
     whole: np.ndarray = np.trunc(shares + np.copysign(NEAR, shares))
-    if not np.any(fractional):
+    if not some(np.asarray(fractional)):
         return whole
     scale = 10.0**DECIMALS
     parts = np.trunc(shares * scale + NEAR) / scale

@@ -27,6 +27,7 @@ class StepPolicy:
         self.info = info
         self.session = _session(graph, where)
         self.has_book = bool(info.book)
+        self._outputs = [output.name for output in self.session.get_outputs()]
         self._require_shape(where)
         _require_finite(graph, where)
 
@@ -53,15 +54,16 @@ class StepPolicy:
         """Return the policy head and the next memory.
 
         Shapes: market (..., F), book (..., P), memory (..., M) float32; head (..., A).
-        Raises: CheckpointError where a number that goes in or comes out is not finite.
+        Raises: CheckpointError where a number that goes in, or of the head, is not finite; the memory
+        is asked where it is kept, by the trader, and when it goes in again.
         """
         if 0 in memory.shape[:-1]:  # ONNX Runtime aborts on no rows
             return np.zeros((*memory.shape[:-1], self.info.action.width), np.float32), memory
         feeds = {"market": _flat(market), "memory": _flat(memory)}
         if self.has_book:
             feeds["book"] = _flat(book)
-        head, after = self.session.run(None, feeds)
-        _require_numbers(**feeds, head=head, memory_out=after)
+        head, after = self.session.run(self._outputs, feeds)
+        _require_numbers(**feeds, head=head)
         return head.reshape(*memory.shape[:-1], -1), after.reshape(memory.shape)
 
     def _require_shape(self, where: str) -> None:

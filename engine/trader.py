@@ -214,7 +214,7 @@ class Trader:
         bound = constrain(wanted, wish.keep, held, self.spec.limits)
         planned = plan(
             bound.target,
-            bound.trade & traded & alive,
+            bound.trade & traded,
             reasons | bound.reasons,
             book,
             open_qty,
@@ -258,7 +258,9 @@ class Trader:
         reasons: np.ndarray,
     ) -> Wish:
         # Rounding happens here and nowhere else, so that a last-bit difference buys no share.
-        exposure = wish.exposure.astype(np.float64) * self._size(obs)
+        exposure = wish.exposure.astype(np.float64)
+        if self.spec.action.volatility is not None:
+            exposure *= self._size(obs, self.spec.action.volatility)
         exposure = exposure.round(self.spec.sizing.decimals)
         ready = obs.fresh & (self.warm > self.spec.burn_in)
         keep = wish.keep
@@ -275,11 +277,8 @@ class Trader:
             keep = keep | near
         return Wish(exposure, keep)
 
-    def _size(self, obs: Observation) -> np.ndarray | float:
+    def _size(self, obs: Observation, wanted: float) -> np.ndarray:
         # Volatility targeting: the same exposure stands for the same risk in wild and in calm times.
         # Source: Moskowitz, Ooi and Pedersen, Time series momentum, J. Financial Economics 104 (2012).
-        wanted = self.spec.action.volatility
-        if wanted is None:
-            return 1.0
         found = self.spec.scaler.undo(obs.market, self.spec.size_column)
         return np.asarray(wanted / np.maximum(found, wanted))

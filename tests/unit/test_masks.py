@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from agents.policy import draw, score
@@ -16,6 +18,7 @@ from engine.book import Book
 from engine.costs import Costs
 from engine.errors import CheckpointError, SettingsError
 from engine.limits import Limits
+from engine.masks import finite
 from engine.observation import Observation
 from engine.policy import BUY, HOLD, SELL, ActionSpace, decode, greedy, valid_actions
 from engine.reasons import Reason
@@ -270,3 +273,19 @@ def test_levels_below_zero_without_shorts_need_a_mask_in_settings() -> None:
     assert build(tree | {"limits": {"allow_short": True}}, "mine.toml").limits.allow_short
     tree["agent"]["action"]["mask"] = True
     assert build(tree, "mine.toml").agent.action.mask
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    st.sampled_from([np.float32, np.float64]),
+    st.integers(0, 40),
+    st.lists(st.tuples(st.integers(0, 39), st.sampled_from([np.nan, np.inf, -np.inf, 3e38, 0.0]))),
+)
+def test_finite_is_false_only_where_a_number_is_not(dtype, size, put) -> None:
+    numbers = np.linspace(-2.0, 2.0, size).astype(dtype)
+    for at, value in put:
+        numbers[at % size if size else slice(0)] = value
+    expected = all(math.isfinite(float(x)) for x in numbers)  # 3e38 is, its square is not
+    assert finite(numbers) is expected
+    assert finite(numbers[::-2]) is all(math.isfinite(float(x)) for x in numbers[::-2])
+    assert finite(numbers.reshape(1, -1, 1)) is expected
