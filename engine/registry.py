@@ -25,11 +25,11 @@ from engine.checkpoint import read
 from engine.errors import CheckpointError, DataError, UsageError
 from engine.files import to_disk
 from engine.journal import START, Proof, chain
+from engine.registry_story import HISTORY, Event, added, champions, earlier, event_of, text_of
 
-HISTORY, CHECKPOINTS, LOCK = "history.jsonl", "checkpoints", ".lock"
+CHECKPOINTS, LOCK = "checkpoints", ".lock"
 By = Literal["rules", "person"]
 ID_DIGITS = 12  # of the digest
-_KEYS = {"number", "at", "kind", "body", "hash"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +48,6 @@ class Lineage:
     trials: int | None = None
     seeds: int | None = None
     scored: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One line of the history; `at` is a UTC text."""
-
-    number: int
-    at: str
-    kind: str
-    body: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +84,7 @@ class Registry:
         name = digest[:ID_DIGITS]
         with self._writing():
             self._keep(checkpoint, name, digest)
-            if name not in _added(self.history()):
+            if name not in added(self.history()):
                 self._write("added", {"id": name, "digest": digest, **asdict(lineage)})
         return name
 
@@ -105,15 +95,15 @@ class Registry:
         """
         with self._writing():
             events = self.history()
-            past = _champions(events)
-            if name not in _added(events):
+            past = champions(events)
+            if name not in added(events):
                 raise UsageError(
                     f"{self.path}: no checkpoint {name} in the registry; `barwise registry list` "
                     "shows those that are, and `barwise promote FOLDER` adds one"
                 )
             if past and past[-1] == name:
                 raise UsageError(f"{self.path}: {name} is the champion already; nothing to promote")
-            self._proven(name, _added(events)[name])
+            self._proven(name, added(events)[name])
             previous = past[-1] if past else None
             body = {"id": name, "previous": previous, "reason": reason, "by": by}
             self._write("promoted", body)
@@ -125,27 +115,25 @@ class Registry:
         A second rollback goes back one more; to undo one, promote again.
         Raises: UsageError where there was none before.
         """
+        earlier(self.path, champions(self.history()))  # before anything is written, a lock neither
         with self._writing():
             events = self.history()
-            past = _champions(events)
-            if len(past) < 2:
-                found = f"only {past[0]}, the first one" if past else "no champion at all"
-                raise UsageError(f"{self.path}: expected a champion to go back to, found {found}")
+            past = earlier(self.path, champions(events))
             previous, name = past[-1], past[-2]
-            self._proven(name, _added(events)[name])
+            self._proven(name, added(events)[name])
             self._write("rolled_back", {"id": name, "previous": previous, "reason": reason})
         return name
 
     def champion(self) -> Champion | None:
         """Return the champion, its copy proven to be what was added; None before the first."""
         events = self.history()
-        return self._leader(events) if _champions(events) else None
+        return self._leader(events) if champions(events) else None
 
     def history(self) -> list[Event]:
         """Return every event, oldest first. Raises: DataError naming the first line that is wrong."""
         found, last = [], START
         for number, line in enumerate(self._lines(), start=1):
-            event, last = _event(line, number, last, self.path / HISTORY)
+            event, last = event_of(line, number, last, self.path / HISTORY)
             found.append(event)
         return found
 
@@ -155,15 +143,15 @@ class Registry:
         Raises: DataError or CheckpointError naming the first thing that does not fit.
         """
         events = self.history()
-        _champions(events)
-        for name, digest in _added(events).items():
+        champions(events)
+        for name, digest in added(events).items():
             self._proven(name, digest)
         lines = self._lines()
         return Proof(len(lines), json.loads(lines[-1])["hash"] if lines else START)
 
     def folder(self, name: str) -> Path:
         """Return the folder of a checkpoint that was added. Raises: UsageError where it was not."""
-        if name not in _added(self.history()):
+        if name not in added(self.history()):
             raise UsageError(f"{self.path}: no checkpoint {name} in the registry")
         return self.path / CHECKPOINTS / name
 
@@ -177,7 +165,7 @@ class Registry:
     def _leader(self, events: list[Event]) -> Champion:
         last = next(event for event in reversed(events) if event.kind != "added")
         name = last.body["id"]
-        digest = _added(events)[name]
+        digest = added(events)[name]
         return Champion(name, digest, self._proven(name, digest), last.number, last.at)
 
     def _proven(self, name: str, digest: str) -> Path:
@@ -220,10 +208,10 @@ class Registry:
         last = json.loads(lines[-1])["hash"] if lines else START
         number = len(lines) + 1
         row = {"number": number, "at": at, "kind": kind, "body": body}
-        row["hash"] = chain(last, number, at, kind, _text(body))
+        row["hash"] = chain(last, number, at, kind, text_of(body))
         path = self.path / HISTORY
         with path.open("ab") as file:
-            file.write(_text(row).encode() + b"\n")
+            file.write(text_of(row).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
         to_disk(self.path)
@@ -258,47 +246,3 @@ class Registry:
         with (self.path / f"{HISTORY}.torn").open("ab") as file:
             file.write(whole[end:] + b"\n")
         os.truncate(path, end)
-
-
-def _added(events: list[Event]) -> dict[str, str]:
-    # id -> digest
-    return {event.body["id"]: event.body["digest"] for event in events if event.kind == "added"}
-
-
-def _champions(events: list[Event]) -> list[str]:
-    # The champion last, those that a rollback would go back to before it.
-    past: list[str] = []
-    known: set[str] = set()
-    for event in events:
-        name, before = event.body["id"], past[-1] if past else None
-        if event.kind == "added":
-            known.add(name)
-        elif event.kind == "promoted" and name in known and event.body["previous"] == before:
-            past.append(name)
-        elif event.kind == "rolled_back" and [event.body["previous"], name] == past[:-3:-1]:
-            past.pop()
-        else:
-            raise DataError(
-                f"event {event.number} of the registry, {event.kind} {name}, does not follow from "
-                f"those before it (champion {before}): restore a copy of {HISTORY}"
-            )
-    return past
-
-
-def _event(line: bytes, number: int, last: str, path: Path) -> tuple[Event, str]:
-    try:
-        row = json.loads(line)
-        sound = row.keys() == _KEYS and row["number"] == number
-        digest = chain(last, number, row["at"], row["kind"], _text(row["body"]))
-    except (ValueError, AttributeError, TypeError, KeyError):
-        sound, row, digest = False, {}, ""
-    if not sound or row["hash"] != digest:
-        raise DataError(
-            f"{path}: the hash chain breaks at line {number}; a line was removed or edited: restore "
-            "a copy of the file"
-        )
-    return Event(number, row["at"], row["kind"], row["body"]), digest
-
-
-def _text(body: Mapping[str, Any]) -> str:
-    return json.dumps(body, sort_keys=True, separators=(",", ":"))

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Check = Literal["lookahead", "parity"]
@@ -83,3 +83,14 @@ class RetrainSettings(BaseModel, frozen=True, extra="forbid"):
     lock_minutes: float = Field(
         30.0, ge=0, description="how long a promotion waits for a paper session to end"
     )
+
+    @model_validator(mode="after")
+    def _can_promote(self) -> "RetrainSettings":
+        judged = self.held_back - 1  # the first one only marks the start
+        if judged < self.promotion.sessions:
+            raise ValueError(
+                f"held_back {self.held_back} leaves {judged} sessions to judge on and promotion.sessions "
+                f"asks for {self.promotion.sessions}: nothing could ever be promoted; hold back "
+                f"{self.promotion.sessions + 1} or more, or ask for fewer"
+            )
+        return self

@@ -105,9 +105,9 @@ def plan_windows(
     if at - before < first or at > last:
         raise DataError(
             f"walkforward: {before} sessions are needed before the first test ({gap} left out at "
-            f"each of two boundaries) and one to test, found {max(min(at, last + 1) - first, 0)} and "
-            f"{max(last - at + 1, 0)}; shorten train_sessions or validation_sessions, test "
-            "later, or use more data"
+            f"each of two boundaries) and one to test, found {max(min(at, last + 1) - first, 0)} before "
+            f"it and {max(last - at + 1, 0)} to test; shorten train_sessions or validation_sessions, "
+            "test later, or use more data"
         )
     windows: list[Window] = []
     while at <= last:

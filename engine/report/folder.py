@@ -95,7 +95,8 @@ class RunFolder:
         if not (self.path / "equity.csv").is_file():
             raise DataError(
                 f"{self.path}: not a run folder, equity.csv is missing; "
-                "name a folder that `barwise backtest` or `barwise demo` wrote"
+                "name a folder that `barwise backtest`, `demo`, `walkforward`, `retrain` or `paper "
+                "compare` wrote"
             )
         found: dict[str, Any] = {name: self._read_json(name) for name in JSON_PARTS}
         found |= {name: self._read_table(name) for name in TABLES}

@@ -12,7 +12,7 @@ from engine.run.build import bars_of, find_settings, run_folder, settings_for
 from engine.run.checks import refresh
 from engine.run.console import echo, say
 from engine.run.evaluation import evaluate
-from engine.run.training import seed_folders
+from engine.run.training import TRAINING, seed_folders
 from engine.settings import Settings
 from engine.settings_text import as_toml
 
@@ -76,6 +76,7 @@ def run_backtest(
 
 def run_report(folder: Path, as_json: bool) -> Result:
     """Write the page of a run folder again, with the checks that were run since."""
+    require_tested(folder)
     if is_walk(folder):
         from engine.run.walkforward_commands import show_walk
         from engine.run.walkforward_evidence import refresh_checks
@@ -90,6 +91,20 @@ def run_report(folder: Path, as_json: bool) -> Result:
         return show_retraining(folder, as_json)
     refresh(folder)
     return _show(folder, as_json)
+
+
+def require_tested(folder: Path) -> None:
+    """Raise a UsageError where a folder is none, or holds a training that nothing has tested."""
+    if not folder.is_dir():
+        raise UsageError(f"report {folder}: no such folder; name the run folder of a command")
+    best = folder / TRAINING / "best"
+    several = bool(seed_folders(folder)) and not is_walk(folder) and not is_retraining(folder)
+    if (several or best.is_dir()) and not (folder / "equity.csv").is_file():
+        named = folder / "seed-..." / TRAINING / "best" if several else best
+        raise UsageError(
+            f"report {folder}: holds a training and no test; `barwise backtest CONFIG --checkpoint "
+            f"{named}` tests it and writes a page, `barwise compare` sets trainings side by side"
+        )
 
 
 def show_config(config: str, overrides: tuple[str, ...], as_json: bool) -> Result:

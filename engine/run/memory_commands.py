@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.checkpoint import RECORD
 from engine.errors import UsageError
+from engine.report.retraining import JUDGED, RESULT, told_in
 from engine.run.build import bars_of, dates, find_settings
 from engine.run.checks import enter
 from engine.run.console import echo
@@ -72,6 +73,9 @@ def found_in(subject: Path) -> tuple[Path, Path | None]:
         return subject, around if (around / "settings.json").is_file() else None
     if (subject / TRAINING / "best" / RECORD).is_file():
         return subject / TRAINING / "best", subject
+    if (subject / RESULT).is_file():
+        best = subject / f"seed-{told_in(subject)['picked']}" / TRAINING / "best"
+        return best, subject / JUDGED if (subject / JUDGED / "settings.json").is_file() else None
     summary = subject / "summary.json"
     if summary.is_file():
         told = json.loads(summary.read_text(encoding="utf-8"))
@@ -79,8 +83,8 @@ def found_in(subject: Path) -> tuple[Path, Path | None]:
             if name and (Path(name) / RECORD).is_file():
                 return Path(name), subject
     raise UsageError(
-        f"{subject}: expected a checkpoint folder, or the run folder of a training or a backtest of "
-        "one; found neither"
+        f"{subject}: expected a checkpoint folder, or the run folder of a training, a retraining or a "
+        "backtest of one; found none of them"
     )
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from engine.checkpoint import RECORD, read
 from engine.clock import SystemClock
 from engine.errors import CheckpointError, UsageError
-from engine.registry import Champion, Event, Lineage, Registry
+from engine.registry import Champion, Lineage, Registry
+from engine.registry_story import Event
 from engine.report.folder import RunFolder
 from engine.report.retraining import RESULT, told_in
 from engine.run.build import find_settings
@@ -80,7 +81,7 @@ def list_registry(settings: Settings, as_json: bool) -> Result:
         for event in events:
             if event.kind != "added":
                 echo(_changed(event))
-        echo(f"champion {champion}" if champion else "no champion yet")
+        echo(f"champion {champion}" if champion else f"no champion yet in {registry.path}")
     return {
         "champion": champion,
         "checkpoints": [event.body | {"at": event.at} for event in added],
@@ -115,6 +116,10 @@ def show(settings: Settings, name: str | None, as_json: bool) -> Result:
 def verify(settings: Settings, as_json: bool) -> Result:
     """Prove that no line was edited or removed and every copy is what was added."""
     registry = _registry(settings)
+    if not registry.path.is_dir():
+        raise UsageError(
+            f"{registry.path}: no registry here yet; `barwise promote FOLDER` makes one"
+        )
     proof = registry.verify()
     if not as_json:
         echo(f"{proof.count} events of {registry.path}, every hash and every copy fits")

@@ -12,7 +12,7 @@ import pytest
 from engine import checkpoint
 from engine.checkpoint import POLICY
 from engine.errors import UsageError
-from engine.registry import HISTORY
+from engine.registry_story import HISTORY
 from engine.run.paper.export import export
 from tests.fault_account import EVENING, account, few_bars
 from tests.followed import FIRST, SECOND, changes, deciders, name_of, next_session, shown

@@ -11,7 +11,10 @@ import pytest
 
 from engine.checkpoint import POLICY, RECORD, read
 from engine.errors import CheckpointError, DataError, UsageError
-from engine.registry import CHECKPOINTS, HISTORY, Registry
+from engine.registry import CHECKPOINTS, Registry
+from engine.registry_story import HISTORY
+from engine.run.registry_commands import verify
+from engine.settings import build
 from tests.registries import LINEAGE, ids, registry_of, sibling
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,6 +64,15 @@ def test_adding_the_same_checkpoint_again_changes_nothing(two, tmp_path):
     before = (two.path / HISTORY).read_bytes()
     assert two.add(tmp_path / "sibling-1", LINEAGE) == ids(two)[0]
     assert (two.path / HISTORY).read_bytes() == before
+
+
+def test_rollback_where_no_registry_is_leaves_nothing_behind(tmp_path):
+    with pytest.raises(UsageError, match="found no champion at all"):
+        Registry(tmp_path / "none").rollback("no")
+    assert list(tmp_path.iterdir()) == []
+    settings = build({"registry": {"dir": str(tmp_path / "none")}}, "")
+    with pytest.raises(UsageError, match="no registry here yet"):
+        verify(settings, as_json=True)
 
 
 def test_file_where_the_registry_should_be_is_named(tmp_path):
@@ -188,14 +200,14 @@ from tests.registries import LINEAGE
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 setattr(registry if sys.argv[1] != "rename" else registry.os, sys.argv[1], die)
-if sys.argv[1] == "_text":  # the line is never written
+if sys.argv[1] == "write":  # the line is never written
     registry.Registry._write = die
 registry.Registry(Path(sys.argv[2])).add(Path(sys.argv[3]), LINEAGE)
 """
 
 
 @pytest.mark.parametrize(
-    "step", [pytest.param("rename", marks=pytest.mark.very_slow), "to_disk", "_text"]
+    "step", [pytest.param("rename", marks=pytest.mark.very_slow), "to_disk", "write"]
 )
 def test_kill_between_copy_and_history_line_changes_no_champion(two, tmp_path, agent, step):
     two.promote(ids(two)[0], "the first", "person")
@@ -257,7 +269,7 @@ def test_registry_that_cannot_be_written_says_so(two, tmp_path):
     if os.geteuid() == 0:
         (tmp_path / "file").write_text("")
         with pytest.raises(DataError, match="the registry cannot be written"):
-            Registry(tmp_path / "file" / "registry").rollback("no")
+            Registry(tmp_path / "file" / "registry").add(tmp_path / "sibling-1", LINEAGE)
         return
     two.path.chmod(0o500)
     with pytest.raises(DataError, match="the registry cannot be written"):

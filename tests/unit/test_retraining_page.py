@@ -24,6 +24,7 @@ from engine.report.retraining_sections import (
     rival_rows,
 )
 from engine.run.compare_training import holds_training
+from engine.run.memory_commands import found_in
 from tests import made_up_retraining as made
 
 
@@ -235,6 +236,21 @@ def test_report_of_a_retraining_writes_its_page(tmp_path, capsys):
     assert (folder / PAGE).is_file()
 
 
+def test_report_of_what_has_no_test_says_which_command_makes_one(tmp_path, capsys):
+    assert run(["report", str(tmp_path / "none")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+    (tmp_path / "one" / "training" / "best").mkdir(parents=True)
+    (tmp_path / "several" / "seed-3" / "training").mkdir(parents=True)
+    for name, checkpoint in (
+        ("one", "one/training/best"),
+        ("several", "several/seed-.../training"),
+    ):
+        assert run(["report", str(tmp_path / name)]) == 2
+        told = capsys.readouterr().err
+        assert "holds a training and no test; `barwise backtest CONFIG --checkpoint" in told
+        assert checkpoint in told
+
+
 @pytest.mark.parametrize("command", ["report", "compare"])
 def test_retraining_that_has_not_ended_names_the_command_that_goes_on(tmp_path, capsys, command):
     folder = made.write(tmp_path / "run")
@@ -253,6 +269,14 @@ def test_retraining_is_no_training_and_compares_by_what_judged_it(folder, retrai
     assert entry.kind == RETRAINED
     assert entry.about == "challenger, seed 1, not promoted"
     assert (entry.equity == retraining.curves["challenger"]).all()
+
+
+def test_memory_check_of_a_retraining_is_one_of_the_picked_challenger(tmp_path):
+    folder = made.write(tmp_path / "run")
+    best = folder / "seed-1" / "training" / "best"
+    assert found_in(folder) == (best, None)
+    (folder / "judged" / "settings.json").write_text("{}")
+    assert found_in(folder) == (best, folder / "judged")  # its test dates are those judged on
 
 
 def test_broken_table_of_accounts_is_said_with_its_remedy(tmp_path):

@@ -52,6 +52,7 @@ def test_override_reaches_a_nested_key_with_the_type_of_toml(tmp_path):
             r"validation and test overlap: 2008-01-02 to the last date .*set split\.validation\.end",
         ),
         ("[split.test]\nstart=2010-01-02\nend=2009-01-01\n", "is after end"),
+        ("[retrain]\nheld_back = 42\n", "held_back 42 leaves 41 sessions .* nothing could ever be"),
     ],
 )
 def test_wrong_settings_are_refused_in_words(tmp_path, text, told):
