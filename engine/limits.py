@@ -80,17 +80,18 @@ def _levels(
     target = _exposure(target, keep, limits, reasons)
     if limits.max_positions is not None:
         target = _positions(target, held, limits.max_positions, reasons)
-    excess = np.abs(target).sum(axis=-1) - limits.max_gross
+    size = np.abs(target)
+    excess = size.sum(axis=-1) - limits.max_gross
     if some(excess > DUST):
-        everything = np.ones(target.shape, dtype=bool)
         target = _give_way(
-            target, held, everything, keep, excess, limits.drift, reasons, Reason.MAX_GROSS
+            target, held, size, keep, excess, limits.drift, reasons, Reason.MAX_GROSS
         )
     net = target.sum(axis=-1)
     excess = np.abs(net) - limits.max_net
     if some(excess > DUST):
         heavy = np.sign(target) == np.sign(net)[:, None]
-        target = _give_way(target, held, heavy, keep, excess, limits.drift, reasons, Reason.MAX_NET)
+        size = np.where(heavy, np.abs(target), 0.0)
+        target = _give_way(target, held, size, keep, excess, limits.drift, reasons, Reason.MAX_NET)
     return target
 
 
@@ -122,29 +123,29 @@ def _positions(target: np.ndarray, held: np.ndarray, most: int, reasons: np.ndar
 def _give_way(
     target: np.ndarray,
     held: np.ndarray,
-    side: np.ndarray,
+    size: np.ndarray,
     keep: np.ndarray,
     excess: np.ndarray,
     drift: float,
     reasons: np.ndarray,
     reason: Reason,
 ) -> np.ndarray:
-    # Take `excess` (B,) out of `side`: first out of what would grow, then, beyond the drift, out of
+    # Take `excess` (B,) out of `size`: first out of what would grow, then, beyond the drift, out of
     # the other wishes, then out of kept positions; within each in proportion.
-    size = np.where(side, np.abs(target), 0.0)
-    before = np.where(held * target > 0, np.abs(held), 0.0)
-    grown = np.where(keep, 0.0, np.maximum(size - before, 0.0))
+    before = np.where(held * target > 0.0, np.abs(held), 0.0)
+    growing = (excess > DUST)[:, None] & ~keep
+    grown = np.where(growing, np.maximum(size - before, 0.0), 0.0)
     if not some(grown) and not some(excess > drift + DUST):
         return target  # kept, and prices have not carried it far
     cut = np.zeros(target.shape)
-    for part, slack in (
-        (grown, 0.0),
-        (np.where(keep, 0.0, size - grown), drift),
-        (np.where(keep, size, 0.0), drift),
-    ):
+    kept = np.where(keep, size, 0.0)
+    for part, slack in ((grown, 0.0), (size - kept - grown, drift), (kept, drift)):
+        over = excess > slack + DUST
+        if not some(over):
+            break
         total = part.sum(axis=-1)
-        take = np.where(excess > slack + DUST, np.minimum(excess, total), 0.0)
-        cut += part * (take / np.where(total > 0, total, 1.0))[:, None]
+        take = np.where(over, np.minimum(excess, total), 0.0)
+        cut += part * (take / np.where(total > 0.0, total, 1.0))[:, None]
         excess = excess - take
     mark(reasons, cut > DUST, reason)
     smaller: np.ndarray = target - np.copysign(cut, target)
