@@ -598,11 +598,9 @@ def test_returns_of_every_account_are_kept_beside_the_verdict(whole: Path) -> No
 
 def test_commands_leave_with_the_code_that_they_mean(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["registry", "list"]) == 0
-    assert run(["registry", "verify"]) == 0
-    told = capsys.readouterr().out
-    assert "no champion yet" in told
-    assert "0 events of registry" in told
-    for wrong in (["rollback"], ["promote", "nobody"], ["retrain"], ["registry", "show"]):
+    assert "no champion yet in registry" in capsys.readouterr().out
+    proof, show = ["registry", "verify"], ["registry", "show"]
+    for wrong in (["rollback"], ["promote", "nobody"], ["retrain"], show, proof):
         assert run(wrong) == 2
     assert "expected a champion to go back to, found no champion at all" in capsys.readouterr().err
     assert not Path("registry").exists() or not any(Path("registry").glob("history*"))
