@@ -29,9 +29,10 @@ class A2C(OnPolicy):
     def learn(self, rollout: Rollout) -> dict[str, float]:
         """Take one step. Raises: TradingError when the loss is not finite."""
         batch, watched = self.batch(rollout)
-        loss, of_loss = self.loss(rollout, batch)
-        norm = self.descent.step(loss)
-        return {**watched, **of_loss, "grad_norm": norm, "loss": loss.item()}
+        of_loss = self.gradient(rollout, batch, torch.arange(rollout.books))
+        norm = self.descent.take()
+        weight = {"entropy_weight": self.entropy_weight(self.settings.a2c)}
+        return {**watched, **of_loss, **weight, "grad_norm": norm, "loss": self.descent.loss}
 
     def batch(self, rollout: Rollout) -> tuple[Batch, dict[str, float]]:
         """Return what the loss compares with: n-step returns, or GAE where n is 0."""
@@ -43,9 +44,10 @@ class A2C(OnPolicy):
             raw = advantages(*seen, gamma, own.gae_lambda)
         return Batch.of(rollout, raw, own.normalise), foreseen(rollout, raw)
 
-    def loss(self, rollout: Rollout, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss over the whole rollout, and what to watch."""
-        books = torch.arange(rollout.books)
+    def loss(
+        self, rollout: Rollout, batch: Batch, books: Tensor
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss over the sequences of some books, and what to watch; `batch` is theirs."""
         scored = evaluate(self.net, self.space, rollout, books, self.settings.bptt_steps)
         own = self.settings.a2c
         return loss_of(*scored, batch, own, self.entropy_weight(own))
@@ -60,13 +62,13 @@ def loss_of(
     entropy_weight: float,
 ) -> tuple[Tensor, dict[str, float]]:
     """Return the loss and what to watch; steps outside the masks change no loss, no gradient."""
-    gain = masked_mean(log_prob * batch.advantage, batch.acts)
-    spread = masked_mean(entropy, batch.acts)
-    error = masked_mean((value - batch.target) ** 2, batch.alive)
+    acting, living = batch.counts
+    gain = masked_mean(log_prob * batch.advantage, batch.acts, acting)
+    spread = masked_mean(entropy, batch.acts, acting)
+    error = masked_mean((value - batch.target) ** 2, batch.alive, living)
     loss = settings.value_weight * error - gain - entropy_weight * spread
     return loss, {
         "policy_loss": -gain.item(),
         "value_loss": error.item(),
         "entropy": spread.item(),
-        "entropy_weight": entropy_weight,
     }

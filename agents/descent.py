@@ -1,5 +1,6 @@
 """One optimiser: clipped gradient steps, only with finite numbers, and everything needed to resume."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -32,6 +33,7 @@ class Descent:
         self.parameters = list(parameters)
         self.max_grad_norm = max_grad_norm
         self.weight_decay = weight_decay
+        self.loss = 0.0  # of the step that was begun last
         self.optimiser: torch.optim.Optimizer
         if kind == "adam":
             self.optimiser = torch.optim.AdamW(
@@ -45,12 +47,26 @@ class Descent:
 
         Raises: NotFinite, with the parameters untouched, when loss or gradient is not finite.
         """
+        self.begin()
+        self.add(loss)
+        return self.take()
+
+    def begin(self) -> None:
+        """Forget every gradient: a step begins, of losses that are added up."""
         self.optimiser.zero_grad(set_to_none=True)
+        self.loss = 0.0
+
+    def add(self, loss: Tensor) -> None:
+        """Add a loss and its gradient; what the loss was made from may be forgotten afterwards."""
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm)
-        if not bool(torch.isfinite(loss) & torch.isfinite(norm)):
+        self.loss += loss.item()
+
+    def take(self) -> float:
+        """Take the step that began; see `step`."""
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm).item()
+        if not (math.isfinite(self.loss) and math.isfinite(norm)):
             raise NotFinite(
-                f"the loss is {loss.item()} and its gradient {norm.item()}, expected finite numbers; "
+                f"the loss is {self.loss} and its gradient {norm}, expected finite numbers; "
                 "training stopped before the weights were changed, earlier checkpoints are kept: "
                 "lower train.learning_rate, or look at rewards and features"
             )
@@ -59,7 +75,7 @@ class Descent:
                 for parameter in self.parameters:
                     parameter.mul_(1.0 - self.optimiser.param_groups[0]["lr"] * self.weight_decay)
         self.optimiser.step()
-        return norm.item()
+        return norm
 
     def go_on_with(self, learning_rate: float) -> None:
         """Take the next steps with another learning rate."""

@@ -55,11 +55,12 @@ def keep_pages() -> None:
     """Keep freed memory for the next minibatch: page faults cost wide updates up to a factor of 4.
 
     glibc only. What the LSTM keeps for its backward pass is one piece of 5 KB a bar and sequence at
-    128 units, so the limit above which a piece is given back at once must lie far above 32 MiB; glibc
-    before 2.35 takes no higher one.
+    128 units, 80 MiB for the largest slab (`agents.on_policy`): the size above which a piece is given
+    back at once must be more. Larger pieces, of a wide rollout, are better given back. Before 2.35
+    glibc takes nothing above 32 MiB.
     """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):
-            _ = libc.mallopt(_MMAP_THRESHOLD, 1 << 30) or libc.mallopt(_MMAP_THRESHOLD, 1 << 25)
+            _ = libc.mallopt(_MMAP_THRESHOLD, 1 << 27) or libc.mallopt(_MMAP_THRESHOLD, 1 << 25)
             libc.mallopt(_TRIM_THRESHOLD, 1 << 30)

@@ -52,7 +52,8 @@ class PPO(OnPolicy):
             if not all(self._step(rollout, batch, torch.from_numpy(x), steps) for x in parts):
                 break
         means = {key: float(np.mean([step[key] for step in steps])) for key in steps[0]}
-        return {**watched, **means, "gradient_steps": len(steps)}
+        weight = {"entropy_weight": self.entropy_weight(own)}
+        return {**watched, **means, **weight, "gradient_steps": len(steps)}
 
     def batch(self, rollout: Rollout) -> tuple[Batch, dict[str, float]]:
         """Return what the loss compares with, fixed for all epochs of a rollout."""
@@ -70,21 +71,21 @@ class PPO(OnPolicy):
     def loss(
         self, rollout: Rollout, batch: Batch, books: Tensor
     ) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss over the sequences of some books, and what to watch."""
+        """Return the loss over the sequences of some books, and what to watch; `batch` is theirs."""
         scored = evaluate(self.net, self.space, rollout, books, self.settings.bptt_steps)
         own = self.settings.ppo
-        return loss_of(*scored, batch.select(books), own, self.entropy_weight(own))
+        return loss_of(*scored, batch, own, self.entropy_weight(own))
 
     def _step(
         self, rollout: Rollout, batch: Batch, books: Tensor, steps: list[dict[str, float]]
     ) -> bool:
         # One minibatch; False, and no step, where the policy has moved far enough already.
-        loss, watched = self.loss(rollout, batch, books)
+        watched = self.gradient(rollout, batch, books)
         limit = self.settings.ppo.target_kl
         if steps and limit is not None and watched["kl"] > limit:
             return False
-        norm = self.descent.step(loss)
-        steps.append({**watched, "grad_norm": norm, "loss": loss.item()})
+        norm = self.descent.take()
+        steps.append({**watched, "grad_norm": norm, "loss": self.descent.loss})
         return True
 
 
@@ -101,22 +102,24 @@ def loss_of(
     `kl` is the estimate (r - 1) - log r of the divergence from the policy that played: never below
     zero, and of less variance than -log r. Source: Schulman, "Approximating KL divergence" (2020).
     """
+    acting, living = batch.counts
     change = torch.where(batch.acts, log_prob - batch.log_prob, 0.0)
     ratio = change.exp()
-    gain = masked_mean(clipped_objective(ratio, batch.advantage, settings.clip_ratio), batch.acts)
-    spread = masked_mean(entropy, batch.acts)
+    objective = clipped_objective(ratio, batch.advantage, settings.clip_ratio)
+    gain = masked_mean(objective, batch.acts, acting)
+    spread = masked_mean(entropy, batch.acts, acting)
     wrong = squared_error(value, batch.value, batch.target, settings.value_clip)
-    error = masked_mean(wrong, batch.alive)
+    error = masked_mean(wrong, batch.alive, living)
     loss = settings.value_weight * error - gain - entropy_weight * spread
     with torch.no_grad():
-        outside = ((ratio - 1.0).abs() > settings.clip_ratio).float()
+        moved = ratio - 1.0
+        outside = (moved.abs() > settings.clip_ratio).float()
         watched = {
             "policy_loss": -gain.item(),
             "value_loss": error.item(),
             "entropy": spread.item(),
-            "entropy_weight": entropy_weight,
-            "kl": masked_mean(ratio - 1.0 - change, batch.acts).item(),
-            "clip_fraction": masked_mean(outside, batch.acts).item(),
+            "kl": masked_mean(moved - change, batch.acts, acting).item(),
+            "clip_fraction": masked_mean(outside, batch.acts, acting).item(),
         }
     return loss, watched
 

@@ -77,16 +77,23 @@ def evaluate(
     one action and one value a book.
     """
     symbols = rollout.raw.shape[1] // rollout.books
-    rows = (books[:, None] * symbols + torch.arange(symbols)).flatten().to(rollout.raw.device)
-    out = torch.cat([_outputs(net, segment, rows, bptt_steps) for segment in rollout.segments])
+    rows = books.to(rollout.raw.device)
+    if symbols > 1:
+        rows = (rows[:, None] * symbols + torch.arange(symbols, device=rows.device)).flatten()
+    outs = [_outputs(net, segment, rows, bptt_steps) for segment in rollout.segments]
+    out = outs[0] if len(outs) == 1 else torch.cat(outs)
     head, value = net.heads(out, rollout.book[:, rows])
     valid = None if rollout.valid is None else rollout.valid[:, rows]
     log_prob, entropy = score(head, rollout.raw[:, rows], net.log_std, space, valid)
     ready = rollout.ready[:, rows]
+    if not bool(ready.all()):
+        log_prob, entropy = (torch.where(ready, x, 0.0) for x in (log_prob, entropy))
+    if symbols == 1:
+        return log_prob, entropy, value
     shape = (len(out), len(books), symbols)
     return (
-        torch.where(ready, log_prob, 0.0).reshape(shape).sum(-1),
-        torch.where(ready, entropy, 0.0).reshape(shape).sum(-1),
+        log_prob.reshape(shape).sum(-1),
+        entropy.reshape(shape).sum(-1),
         value.reshape(shape).mean(-1),
     )
 
