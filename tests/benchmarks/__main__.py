@@ -16,7 +16,17 @@ from importlib import import_module
 
 from tests.benchmarks.harness import Row, as_json, say, table
 
-BENCHMARKS = ("training", "backtest", "decision", "rehearsal", "startup", "cross")
+BENCHMARKS = (
+    "training",
+    "backtest",
+    "decision",
+    "rehearsal",
+    "startup",
+    "cross",
+    "naive",
+    "deployed",
+    "growth",
+)
 
 
 def main() -> None:
