@@ -100,9 +100,32 @@ class Book:
         equity: np.ndarray = self.cash + self.value().sum(axis=-1)
         return equity
 
+    def still(self) -> "StillBook":
+        """Return this book as it stands, value and equity counted once; it shares every array."""
+        return StillBook(self.cash, self.qty, self.basis, self.mark, self.since, self.fees)
+
     def copy(self) -> Self:
         """Return a book that shares no array with this one."""
         return type(self)(*(getattr(self, item.name).copy() for item in fields(self)))
+
+
+class StillBook(Book):
+    """A book that nobody changes while it is asked: good for one question, not to be kept."""
+
+    __slots__ = ("_equity", "_value")
+
+    def __init__(self, *arrays: np.ndarray) -> None:
+        super().__init__(*arrays)
+        self._value = super().value()
+        self._equity: np.ndarray = self.cash + self._value.sum(axis=-1)
+
+    def value(self) -> np.ndarray:
+        """Return the value of each position; see `Book`."""
+        return self._value
+
+    def equity(self) -> np.ndarray:
+        """Return cash plus positions; see `Book`."""
+        return self._equity
 
 
 @dataclass(slots=True)

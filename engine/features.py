@@ -154,6 +154,7 @@ class FeatureStream:
     _split: np.ndarray  # (N,) events that wait for the next traded bar
     _dividend: np.ndarray
     _session: np.datetime64  # the last one pushed
+    _eventless: bool  # no factor in the windows changes an earlier bar; asked as they slide back
 
     def __init__(
         self, features: FeatureSet, n_symbols: int, symbols: tuple[str, ...] | None = None
@@ -210,7 +211,7 @@ class FeatureStream:
             ]
             self._count[at] = held
             self._split[at], self._dividend[at] = series.split, series.dividend
-        self._repeat_last(0)
+        self._settle()
         if len(bars.sessions):
             self._session = bars.sessions[-1].astype("datetime64[D]")
 
@@ -233,7 +234,7 @@ class FeatureStream:
             )
         self._end = self.features.lookback
         self._windows[...] = state["stored"]
-        self._repeat_last(0)
+        self._settle()
         self._count = state["count"].copy()
         self._split = state["split"].copy()
         self._dividend = state["dividend"].copy()
@@ -256,11 +257,11 @@ class FeatureStream:
         bar[:, PRICE_FACTOR:] = 1.0
         if some(split_now != 1.0) or some(dividend_now):
             self._put_factors(bar, day, traded, split_now, dividend_now)
+            split_now = np.where(traded, 1.0, split_now)
+            dividend_now = np.where(traded, 0.0, dividend_now)
         self._shift(bar, traded)
         self._count = np.minimum(self._count + traded, self.features.lookback)
-        self._split = np.where(traded, 1.0, split_now)
-        self._dividend = np.where(traded, 0.0, dividend_now)
-        self._session = day
+        self._split, self._dividend, self._session = split_now, dividend_now, day
 
     def _put_factors(
         self,
@@ -271,7 +272,7 @@ class FeatureStream:
         dividend: np.ndarray,
     ) -> None:
         # A symbol's first bar has nothing before it that its events could change.
-        first = self._count == 0
+        self._eventless, first = False, self._count == 0
         previous = np.where(first, 1.0, self._windows[:, CLOSE, -1])
         factor = np.where(first, 1.0, price_factor(previous, split, dividend))
         worthless = np.flatnonzero(traded & (factor <= 0.0))
@@ -295,6 +296,11 @@ class FeatureStream:
         n = len(self.symbols)
         self._stored[n:, :, first : self._end] = self._stored[n - 1 : n, :, first : self._end]
 
+    def _settle(self) -> None:
+        # After many bars have changed at once.
+        self._repeat_last(0)
+        self._eventless = not some(self._block[:, PRICE_FACTOR:, 1:] != 1.0)
+
     def _shift(self, bar: np.ndarray, traded: np.ndarray) -> None:
         if not some(traded):
             return
@@ -302,6 +308,7 @@ class FeatureStream:
             held = self._block.copy()
             self._end = self.features.lookback
             self._block[...] = held
+            self._settle()
         before, self._end = self._windows, self._end + 1
         if every(traded):
             self._stored[: len(bar), :, self._end - 1] = bar
@@ -314,7 +321,8 @@ class FeatureStream:
 
     def _rows(self, block: np.ndarray, ready: np.ndarray) -> np.ndarray:
         # Shapes: block (., 8, lookback), the windows of the symbols that are ready before all others.
-        found = self.features.of_block(adjust(block))[: np.count_nonzero(ready)]
+        windows = block[:, :FIELDS] if self._eventless else adjust(block)
+        found = self.features.of_block(windows)[: np.count_nonzero(ready)]
         if not finite(found):
             names = [self.symbols[at] for at in np.flatnonzero(ready)]
             self.features.require_finite(found, names, np.full(len(found), self._session))
@@ -324,6 +332,7 @@ class FeatureStream:
         n, self._end = len(self.symbols), self.features.lookback
         rows = -(-n // ROWS) * ROWS
         self._stored = np.full((rows, STORED, self._end + SLACK), np.nan)
+        self._eventless = True
         self._count = np.zeros(n, np.int64)
         self._split = np.ones(n)
         self._dividend = np.zeros(n)

@@ -168,9 +168,7 @@ def buying_power(book: Book, pending: Orders | None, settings: VenueSettings) ->
     if settings.account == "cash":
         free = book.cash
     else:
-        value = book.value()
-        equity = book.cash + value.sum(axis=-1)
-        free = settings.leverage * equity - np.abs(value).sum(axis=-1)
+        free = settings.leverage * book.equity() - np.abs(book.value()).sum(axis=-1)
     if pending is not None:
         free = free - needed(pending, book, settings).sum(axis=-1)
     power: np.ndarray = np.maximum(free, 0.0)

@@ -178,7 +178,7 @@ class Trader:
 
         Which actions are valid is found here and nowhere else.
         """
-        self.warm = self.warm + fresh
+        self.warm, book = self.warm + fresh, book.still()
         sleeve = np.maximum(book.equity(), 0.0)[:, None] * self.spec.allocation
         valid = valid_actions(self.spec.action, book.qty, self.spec.limits.allow_short)
         return Observation(market, book_part(book, sleeve, self.spec.book_inputs), fresh, valid)
@@ -205,7 +205,7 @@ class Trader:
         Shapes: traded, open_qty (B, N). A symbol that did not trade keeps; one that is short of
         lookback and burn-in is flat; both carry the reason.
         """
-        reasons = np.zeros(self.shape, dtype=np.int32)
+        reasons, book = np.zeros(self.shape, dtype=np.int32), book.still()
         equity, value = book.equity(), book.value()
         wish = self._gate(obs, wish, traded, book.mark > 0, value, equity, reasons)
         alive = (equity > 0)[:, None]

@@ -204,8 +204,8 @@ class SimVenue:
             mark(refused, sent & short_fraction(orders, self.book), Reason.SHORT_FRACTION)
 
     def _check_money(self, orders: Orders, accepted: np.ndarray, refused: np.ndarray) -> None:
-        book = self.book
-        ruined = book.equity() <= 0
+        book = self.book.still()
+        ruined = book.equity() <= 0.0
         if some(ruined):
             mark(refused, accepted & ruined[:, None], Reason.RUINED)
             accepted = accepted & ~ruined[:, None]

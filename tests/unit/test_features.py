@@ -106,6 +106,18 @@ def test_stream_equals_history_bit_for_bit_on_any_market(bars, primed):
         assert (fresh == ready[t]).all()
 
 
+def test_stream_equals_history_bit_for_bit_as_rare_events_come_and_go():
+    bars = made_up(5, sessions=700, symbols=5, gaps=0.02, events=0.002)
+    rare = np.flatnonzero(((bars.split != 1.0) | (bars.dividend != 0.0)).any(axis=1))
+    assert np.diff(rare).max() > 200 > np.diff(rare).min()  # windows with events, and long without
+    features = FeatureSet(SHORT)
+    found, _ = features.history(bars)
+    stream = FeatureStream(features, 5)
+    for t in range(700):
+        now = (bars.ohlcv[t], bars.traded[t], bars.split[t], bars.dividend[t])
+        assert stream.push(bars.sessions[t], *now)[0].tobytes() == found[t].tobytes()
+
+
 @pytest.mark.parametrize("shortest", range(2, 253, 25))
 def test_every_lookback_gives_one_window_the_bits_of_thousands(shortest):
     bars = made_up(2, sessions=330, symbols=2, late=0)

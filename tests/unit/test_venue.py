@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.book import Book, arrays
 from engine.costs import Costs
 from engine.errors import VenueError
 from engine.reasons import Reason
@@ -273,3 +274,13 @@ def test_each_of_many_books_behaves_as_if_it_were_alone(account):
     wanted = Reason.CASH_SHORT if account == "cash" else Reason.BUYING_POWER
     assert seen & wanted  # the streams did reach the money rules
     assert seen & Reason.EXPIRED
+
+
+def test_still_book_answers_like_the_book_it_was_taken_from():
+    book = Book.start(np.array([1_000.0, 50.0]), 2, 3)
+    book.qty, book.mark = np.array([[3.0, -2.0, 0.0], [0.0, 0.0, 7.5]]), np.full((2, 3), 10.1)
+    still = book.still()
+    assert still.value().tobytes() == book.value().tobytes()
+    assert still.equity().tobytes() == book.equity().tobytes()
+    for name, array in arrays("book", book).items():
+        assert arrays("book", still)[name] is array
