@@ -7,7 +7,9 @@ be shared between machines; the one who started them all takes its trials in.
 """
 
 import os
+import signal
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -61,6 +63,7 @@ def _connected(address: str, count: int | None) -> Iterator[Any]:
             'train.executor = "ray": expected the package ray, found none; '
             "pip install 'barwise[ray]', or leave train.executor out"
         ) from error
+    before = signal.getsignal(signal.SIGTERM)  # Ray puts its own in its place
     own = {"num_cpus": count, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     try:
         ray.init(**{"address": address} if address else own, log_to_driver=False, logging_level=40)
@@ -70,9 +73,23 @@ def _connected(address: str, count: int | None) -> Iterator[Any]:
             "start it with `ray start --head`, or leave train.ray_address out"
         ) from error
     try:
+        _on_sigterm(_interrupt)
         yield ray
     finally:
+        _on_sigterm(signal.SIG_IGN)  # it is ending already
         ray.shutdown()
+        _on_sigterm(before or signal.SIG_DFL)
+
+
+def _on_sigterm(answer: Any) -> None:
+    # Ray answers SIGTERM in native code, and the driver ends by SIGABRT in the middle of its shutdown
+    # (2.60, each time). Set behind ray.init, a handler of ours is asked instead: it ends as by Ctrl-C.
+    if threading.current_thread() is threading.main_thread():  # no other may say what a signal does
+        signal.signal(signal.SIGTERM, answer)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _run(ray: Any, count: int, jobs: Sequence[Job], tick: Callable[[], None], resume: bool) -> bool:

@@ -2,6 +2,8 @@
 
 import gc
 import json
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -104,6 +106,26 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert isinstance(chosen(made().train, Inline()), Inline)
 
 
+class Rude:
+    """Stands in for Ray: takes SIGTERM for itself, and is told it while it shuts down."""
+
+    def init(self, **_: Any) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: pytest.fail("SIGTERM was left to Ray"))
+
+    def shutdown(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_sigterm_under_ray_is_an_interrupt_and_is_nobodys_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(executor_ray, "import_module", lambda name: Rude())
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), executor_ray._connected("", 1):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
 @pytest.mark.very_slow
 def test_walk_forward_on_ray_leaves_the_files_of_a_local_one(
     tmp_path: Path, ray_here: None
@@ -134,7 +156,7 @@ def test_interrupt_and_failure_on_ray_end_as_local_ones_do(tmp_path: Path, ray_h
 
     def tick() -> None:
         if (long.folder / TRAINING / METRICS).is_file():
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGTERM)  # as Ctrl-C; under Ray's own handler it aborts
 
     assert Ray(count=2).run([long], tick)
     stopped = outcome(long)
