@@ -23,6 +23,7 @@ def together(
     heads = (actor, critic)
     first = [layer for head in heads if isinstance(layer := head[0], nn.Linear)]
     if len(first) < len(heads):
+        seen = seen.to(next(actor.parameters()).dtype)
         return actor(seen), critic(seen)
     rectified = all(len(head) > 1 and type(head[1]) is nn.ReLU for head in heads)
     weight = torch.cat([layer.weight for layer in first])

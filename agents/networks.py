@@ -107,14 +107,14 @@ class ActorCritic(nn.Module):
 
         Shapes: rows (S, R, I), memory (R, M) before them, mask (R, D) of `draw_mask` (None: nothing
         is dropped), counts (R,) from 1 to S rows that are real, not padding (None: all);
-        out (S, R, W), memory after the real rows.
+        out (S, R, W), in the precision of `lowered`, memory after the real rows.
         """
         if self.window:
             past = history.joined(memory, rows)
             out = self._over_windows(history.unfolded(past, self.window), mask)
-            return _like(rows, out), history.last(past, self.window, counts)
+            return out, history.last(past, self.window, counts)
         out, memory = self._run(rows, memory, mask, counts)
-        return _like(rows, out), _like(rows, memory)
+        return out, _like(rows, memory)
 
     def held(self, memory: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the trunk output (R, W) that was current when `memory` was made."""
@@ -126,11 +126,11 @@ class ActorCritic(nn.Module):
 
     def policy(self, out: Tensor, book: Tensor) -> Tensor:
         """Return the policy head (..., A) from out (..., W) and book (..., P)."""
-        return self.actor(self.seen(out[..., : self.view_width], book))
+        return self.actor(self.seen(_like(book, out[..., : self.view_width]), book))
 
     def value(self, out: Tensor, book: Tensor) -> Tensor:
         """Return the critic's value (...) from out (..., W) and book (..., P)."""
-        view = out[..., -self.view_width :]
+        view = _like(book, out[..., -self.view_width :])
         view = view.detach() if self.network.critic_gradient == "stop" else view
         return self.critic(self.seen(view, book))[..., 0]
 
@@ -151,7 +151,8 @@ class ActorCritic(nn.Module):
 
     def seen(self, view: Tensor, book: Tensor) -> Tensor:
         """Return what a head sees of one or more bars, from its view of the trunk's output."""
-        return view if self.book_in_lstm or not self.widths.book else torch.cat([view, book], -1)
+        alone = self.book_in_lstm or not self.widths.book
+        return view if alone else torch.cat([view, _like(view, book)], -1)
 
     def step(self, market: Tensor, book: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Decide on one bar, as in life: (R, F), (R, P), (R, M) to head (R, A), memory (R, M)."""

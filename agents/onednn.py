@@ -22,11 +22,11 @@ def affine(
     """Return x W^T + b, or its positive part, with gradients for all three.
 
     Shapes: x (n, I), weight (O, I), bias (O,); result (n, O). `precision` "bfloat16": all three are
-    rounded to it first, and so is the result.
+    rounded to it first, x may be already, and so is the result, which comes in W's type.
     """
     if precision == "bfloat16":  # torch's own product goes through oneDNN for these
         y = F.linear(x.bfloat16(), weight.bfloat16(), bias.bfloat16())
-        return (y.relu() if rectified else y).to(x.dtype)
+        return (y.relu() if rectified else y).to(weight.dtype)
     if not is_fast(x) or weight.dtype != x.dtype:
         y = F.linear(x, weight, bias)
         return y.relu() if rectified else y

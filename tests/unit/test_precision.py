@@ -36,7 +36,7 @@ def test_every_network_runs_sequences_in_bfloat16_and_answers_in_float32(name: s
         (head.sum() + value.sum()).backward()
         gradient = torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])
         memory = advance(net, rows, count, start)
-        found.append([x.detach() for x in (out, head, value, memory, gradient)])
+        found.append([x.detach() for x in (out.float(), head, value, memory, gradient)])
     for a, b in zip(*found, strict=True):
         assert b.dtype == torch.float32
         assert torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.98
@@ -57,7 +57,16 @@ def test_one_step_of_life_is_float32_whatever_the_training_was() -> None:
 
 
 @pytest.mark.parametrize("rule", ON_POLICY)
-@pytest.mark.parametrize("setup", [{}, {"book_input": "lstm"}, {"gaps": 0.15}])
+@pytest.mark.parametrize(
+    "setup",
+    [
+        {},
+        {"book_input": "lstm"},
+        {"gaps": 0.15},
+        {"head_residual": True},
+        {"critic": "separate", "dropout_after": 0.3},
+    ],
+)
 def test_update_in_bfloat16_sees_what_was_played_in_bfloat16(rule: str, setup: dict[str, Any]):
     parts = Parts(**setup)
     with torch.no_grad():
