@@ -53,8 +53,8 @@ class BarsFeed(bt.feed.DataBase):
             raise UsageError(f'gaps: expected "flagged" or "absent", found "{self.p.gaps}"')
         self._name = self.p.symbol
         self._column = self.p.bars.symbols.index(self.p.symbol)
-        # Kept where they are found at once; Backtrader asks for them some ten times a bar.
-        self._clock = self.datetime = getattr(self.lines, "datetime")  # noqa: B009 (mypy: a tuple)
+        # Kept where it is found at once; Backtrader asks for it some ten times a bar. (`_clock` is its own.)
+        self._day_line = self.datetime = getattr(self.lines, "datetime")  # noqa: B009 (mypy: a tuple)
         self._next_row = 0
 
     def start(self) -> None:
@@ -75,7 +75,7 @@ class BarsFeed(bt.feed.DataBase):
 
     def __len__(self) -> int:
         """Return how many bars have been delivered."""
-        return self._clock.lencount
+        return self._day_line.lencount
 
     def get_notifications(self) -> list[Any]:
         """Return what there is to tell: for bars out of a table next to never anything."""

@@ -136,3 +136,21 @@ def test_stock_broker_fills_an_order_at_the_next_bar_of_an_absent_gap(bars):
 def test_unknown_kind_of_gaps_is_refused(bars):
     with pytest.raises(UsageError, match='expected "flagged" or "absent", found "skip"'):
         BarsFeed(bars=bars, symbol="A", gaps="skip")
+
+
+@pytest.mark.parametrize("settings", [{}, {"preload": False}, {"runonce": True}])
+def test_indicators_run_over_our_feeds(bars, settings):
+    found = []
+
+    class Means(bt.Strategy):
+        def __init__(self):
+            self.mean = bt.ind.SMA(self.data.close, period=2)
+
+        def next(self):
+            found.append(self.mean[0])
+
+    cerebro = bt.Cerebro(**{"runonce": False, "stdstats": False, **settings})
+    cerebro.adddata(BarsFeed(bars=bars, symbol="A"))
+    cerebro.addstrategy(Means)
+    cerebro.run()
+    assert found == [11.0, 12.0, 13.0]  # closes 10.5, 11.5, 12.5, 13.5
