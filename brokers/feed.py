@@ -62,7 +62,7 @@ class BarsFeed(bt.feed.DataBase):
         super().start()
         self._next_row = 0
         self._values = _lines(self.p.bars, self._column, self.p.gaps)
-        self._stamps = self._values["datetime"].tolist()
+        self._all_rows = len(self._values["datetime"])
         self._buffers: list[Any] = []  # every line, once they are filled in one go
 
     @property
@@ -94,8 +94,9 @@ class BarsFeed(bt.feed.DataBase):
             ahead = np.full(line.extension, np.nan)
             line.array = array("d", np.concatenate((values, ahead)).tobytes())
             line.__class__ = LoadedLine
-        self._next_row = len(self._stamps)
+        self._next_row = self._all_rows
         self._buffers = [getattr(self.lines, alias) for alias in self._values]
+        self._values = {}  # the lines have them now
         self.home()
 
     def next(self, datamaster: Any = None, ticks: bool = True) -> bool | None:
@@ -105,7 +106,7 @@ class BarsFeed(bt.feed.DataBase):
         row = self._buffers[0]._idx + 1
         if row >= self._next_row:
             return False
-        if datamaster is not None and self._stamps[row] > datamaster.datetime[0]:
+        if datamaster is not None and self._day_line.array[row] > datamaster.datetime[0]:
             return False
         for line in self._buffers:
             line._idx = row
@@ -115,7 +116,7 @@ class BarsFeed(bt.feed.DataBase):
     def _load(self) -> bool:
         # One bar at a time: runs without preload, where the future is not in memory at all.
         row = self._next_row
-        if row >= len(self._stamps):
+        if row >= self._all_rows:
             return False
         for alias, values in self._values.items():
             getattr(self.lines, alias)[0] = values[row]
