@@ -8,6 +8,7 @@ be shared between machines; the one who started them all takes its trials in.
 
 import os
 import signal
+import socket
 import sys
 import threading
 import uuid
@@ -27,6 +28,7 @@ from engine.settings import build
 from engine.trials import Ledger
 
 PART = ".trials.sqlite"  # the ledger of a task, in the folder of its job
+ANSWER_S = 10.0  # for a cluster to be reached
 SHARED = ".shared"  # what the starter wrote there, and the task must see; the task stops without it
 
 
@@ -66,8 +68,9 @@ def _connected(address: str, count: int | None) -> Iterator[Any]:
     before = signal.getsignal(signal.SIGTERM)  # Ray puts its own in its place
     own = {"num_cpus": count, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     try:
+        _require_answer(address)
         ray.init(**{"address": address} if address else own, log_to_driver=False, logging_level=40)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise UsageError(
             f"train.ray_address = {address!r}: expected a Ray cluster that answers, found: {error}; "
             "start it with `ray start --head`, or leave train.ray_address out"
@@ -79,6 +82,13 @@ def _connected(address: str, count: int | None) -> Iterator[Any]:
         _on_sigterm(signal.SIG_IGN)  # it is ending already
         ray.shutdown()
         _on_sigterm(before or signal.SIG_DFL)
+
+
+def _require_answer(address: str) -> None:
+    # Ray itself goes on asking a place that does not answer for many minutes.
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
 
 
 def _on_sigterm(answer: Any) -> None:

@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,18 @@ class Rude:
 
     def shutdown(self) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_cluster_that_does_not_answer_is_said_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scheme: str
+) -> None:
+    monkeypatch.setattr(executor_ray, "import_module", lambda name: Rude())
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound and not listening: refused
+        address = f"{scheme}127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(UsageError, match=r"train\.ray_address = .*expected a Ray cluster that"):
+            Ray(address).run([Job(made(), tmp_path / "run")], lambda: None)
 
 
 def test_sigterm_under_ray_is_an_interrupt_and_is_nobodys_afterwards(
