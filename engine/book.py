@@ -44,7 +44,7 @@ class Orders:
     def market(cls, qty: np.ndarray) -> Self:
         """Return day orders at the market for every `qty` that is not zero."""
         unused = np.full(qty.shape, np.nan)
-        kind = (qty != 0).astype(np.int8)  # MARKET is 1, NONE is 0
+        kind = (qty != 0.0).astype(np.int8)  # MARKET is 1, NONE is 0
         day, fractional = np.ones(qty.shape, dtype=bool), np.zeros(qty.shape, dtype=bool)
         return cls(qty, kind, unused, unused.copy(), day, unused.copy(), fractional)
 

@@ -115,17 +115,17 @@ def apply_fills(book: Book, qty: np.ndarray, price: np.ndarray, fee: np.ndarray)
 
     `price` may be anything where `qty` is 0. A fill that crosses zero starts a new entry price.
     """
-    done = qty != 0
+    done = qty != 0.0
     cost = np.where(done, qty * price, 0.0)
     held = book.qty
     after = held + qty
     after[np.abs(after) < DUST] = 0.0
     basis = book.basis.copy()
-    np.divide(held * basis + cost, after, out=basis, where=done & (held * qty >= 0))
-    crossed = held * after < 0
+    np.divide(held * basis + cost, after, out=basis, where=done & (held * qty >= 0.0))
+    crossed = held * after < 0.0
     if some(crossed):
         np.copyto(basis, price, where=crossed)
-    basis *= after != 0
+    basis *= after != 0.0
     book.cash -= (cost + fee).sum(axis=-1)
     book.fees += fee.sum(axis=-1)
     book.qty, book.basis = after, basis
@@ -134,7 +134,7 @@ def apply_fills(book: Book, qty: np.ndarray, price: np.ndarray, fee: np.ndarray)
 
 def opening(qty: np.ndarray, held: np.ndarray) -> np.ndarray:
     """Return how many of the ordered shares open or add to a position, long or short: >= 0."""
-    closing = np.where(qty * held < 0, np.abs(held), 0.0)
+    closing = np.where(qty * held < 0.0, np.abs(held), 0.0)
     opens: np.ndarray = np.maximum(np.abs(qty) - closing, 0.0)
     return opens
 

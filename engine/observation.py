@@ -160,7 +160,7 @@ def _position(book: BookView, sleeve: np.ndarray) -> np.ndarray:
 def _unrealised(book: BookView, sleeve: np.ndarray) -> np.ndarray:
     # Return on the average entry price: a short gains when the price falls.
     change = _over(book.mark - book.basis, book.basis)
-    signed = np.where(book.mark > 0, np.sign(book.qty) * change, 0.0)
+    signed = np.where(book.mark > 0.0, np.sign(book.qty) * change, 0.0)
     return within(signed, 1.0)  # a position kept for years is no stranger than one doubled
 
 
@@ -175,7 +175,7 @@ def _bars_since_trade(book: BookView, sleeve: np.ndarray) -> np.ndarray:
 
 def _over(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     # A book without equity, or a symbol without a position, has a share of 0.
-    known = below > 0
+    known = below > 0.0
     if every(known):
         return np.asarray(above / below)
     return np.divide(above, below, out=np.zeros(above.shape), where=known)

@@ -60,13 +60,13 @@ def plan(
     """
     reasons = reasons.copy()
     equity = book.equity()
-    alive = equity > 0
+    alive = equity > 0.0
     if not every(alive):
         mark(reasons, np.broadcast_to(~alive[:, None], reasons.shape), Reason.RUINED)
         trade = trade & alive[:, None]
-    trade = trade & (book.mark > 0)
+    trade = trade & (book.mark > 0.0)
     if some(open_qty):
-        waiting = trade & (open_qty != 0)
+        waiting = trade & (open_qty != 0.0)
         mark(reasons, waiting, Reason.ORDER_OPEN)
         trade = trade & ~waiting
     if not some(trade):
@@ -78,7 +78,7 @@ def plan(
         reasons |= cuts
         qty = _inward(checked, qty, book.qty, sizing)
     qty = _within_cash(qty, book, open_qty, equity, sizing, limits, costs, venue, reasons)
-    small = trade & (qty == 0)
+    small = trade & (qty == 0.0)
     if sizing.min_order_value:
         tiny = (np.abs(qty) * book.mark < sizing.min_order_value) & (book.qty + qty != 0)
         small |= trade & tiny
@@ -105,7 +105,7 @@ def _closed_first(
     target: np.ndarray, trade: np.ndarray, book: Book, sizing: Sizing, reasons: np.ndarray
 ) -> np.ndarray:
     # From long to short, or back: to nothing first, unless one order may do it.
-    flips = trade & (book.qty * target < 0)
+    flips = trade & (book.qty * target < 0.0)
     if sizing.flip == "one_order" or not some(flips):
         return target
     mark(reasons, flips, Reason.CLOSE_FIRST)
@@ -114,7 +114,7 @@ def _closed_first(
 
 def _sized(target: np.ndarray, equity: np.ndarray, book: Book, sizing: Sizing) -> np.ndarray:
     # Shares to trade so that the position is worth target x equity at its mark, and no more.
-    price = np.where(book.mark > 0, book.mark, 1.0)
+    price = np.where(book.mark > 0.0, book.mark, 1.0)
     qty: np.ndarray = units(target * equity[:, None] / price, sizing.fractional) - book.qty
     return qty
 

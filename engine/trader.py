@@ -207,8 +207,8 @@ class Trader:
         """
         reasons, book = np.zeros(self.shape, dtype=np.int32), book.still()
         equity, value = book.equity(), book.value()
-        wish = self._gate(obs, wish, traded, book.mark > 0, value, equity, reasons)
-        alive = (equity > 0)[:, None]
+        wish = self._gate(obs, wish, traded, book.mark > 0.0, value, equity, reasons)
+        alive = (equity > 0.0)[:, None]
         held = value / np.where(alive, equity[:, None], np.inf)
         wanted = wish.exposure * self.spec.allocation
         bound = constrain(wanted, wish.keep, held, self.spec.limits)
@@ -271,7 +271,7 @@ class Trader:
             mark(reasons, ~traded & listed, Reason.NOT_TRADED)
         if self.spec.action.band and not every(keep):
             sleeve = np.maximum(equity, 0.0)[:, None] * self.spec.allocation
-            held = value / np.where(sleeve > 0, sleeve, np.inf)
+            held = value / np.where(sleeve > 0.0, sleeve, np.inf)
             near = (np.abs(exposure - held) < self.spec.action.band) & (exposure != 0.0)
             mark(reasons, near & ~wish.keep & traded, Reason.BAND)
             keep = keep | near

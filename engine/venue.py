@@ -113,13 +113,13 @@ class SimVenue:
                 f"orders of shape {self.shape} (books, symbols) expected, found {orders.qty.shape}"
             )
         refused = np.zeros(self.shape, dtype=np.int32)
-        sent = orders.qty != 0
+        sent = orders.qty != 0.0
         if not some(sent):
             return refused
         self._check_orders(orders, sent, refused)
         if some(refused):
             orders = replace(orders, qty=np.where(refused == 0, orders.qty, 0.0))
-        self._check_money(orders, orders.qty != 0, refused)
+        self._check_money(orders, orders.qty != 0.0, refused)
         if self._waiting or some(refused):
             self._accept(orders, sent & (refused == 0))
         else:
@@ -233,7 +233,7 @@ class SimVenue:
             price = self.costs.slipped(market, pending.qty)
         else:
             price = fill_price(pending, row, market, self.costs)
-        ready = (pending.qty != 0) & row.traded
+        ready = (pending.qty != 0.0) & row.traded
         if not self._plain:
             ready &= ~np.isnan(price)
         self._execute(ready, price, row.session, outcome)
