@@ -73,7 +73,8 @@ def _connected(address: str, count: int | None) -> Iterator[Any]:
     except (OSError, RuntimeError, ValueError) as error:
         raise UsageError(
             f"train.ray_address = {address!r}: expected a Ray cluster that answers, found: {error}; "
-            "start it with `ray start --head`, or leave train.ray_address out"
+            "start it with `ray start --head`, set RAY_AUTH_MODE=token in the environment if it asks for "
+            "a token (from Ray 2.59 on it does), or leave train.ray_address out"
         ) from error
     try:
         _on_sigterm(_interrupt)
