@@ -202,14 +202,14 @@ def _tell(champion: Champion, what: str, as_json: bool) -> None:
 
 def _line(event: Event) -> str:
     body = event.body
-    scores = ", ".join(
+    scores = [
         f"{name.replace('_', ' ')} {value:.2f}"
         for name, value in body["scores"].items()
         if value is not None
-    )
+    ]
+    told = ", ".join([*scores, *([] if body["scored"] else ["NOT SCORED"])])
     parent = f"after {body['parent']}" if body["parent"] else "first"
-    unscored = "" if body["scored"] else ", NOT SCORED"
-    return f"{body['id']}  added {event.at}  data {body['data'][:12]}  {parent}  {scores}{unscored}"
+    return f"{body['id']}  added {event.at}  data {body['data'][:12]}  {parent}  {told}"
 
 
 def _changed(event: Event) -> str:
