@@ -8,12 +8,20 @@ import numpy as np
 
 
 class Control:
-    """B environments called `name`, of whose numbers a policy sees those at the places `shown`."""
+    """B environments called `name`, of whose numbers a policy sees those at the places `shown`.
+
+    With `own_push` it also sees its last push, as an agent sees what it holds: 0 at the start.
+    """
 
     streams: np.ndarray | None = None
 
     def __init__(
-        self, name: str, shown: tuple[int, ...], books: int, generator: np.random.Generator
+        self,
+        name: str,
+        shown: tuple[int, ...],
+        books: int,
+        generator: np.random.Generator,
+        own_push: bool = False,
     ) -> None:
         import gymnasium as gym
 
@@ -23,8 +31,8 @@ class Control:
         assert spec.max_episode_steps is not None
         self.limit = spec.max_episode_steps
         self.reach = float(space.high[0]) if isinstance(space, gym.spaces.Box) else None
-        self.books, self.generator, self.inputs = books, generator, len(shown)
-        self.shown = list(shown)
+        self.books, self.generator, self.inputs = books, generator, len(shown) + own_push
+        self.shown, self.own_push, self.pushed = list(shown), own_push, np.zeros(books)
         self.stream, self.steps = np.zeros((2, books), dtype=np.int64)
         self.over, self.score = np.zeros(books, dtype=bool), np.zeros(books)
         self.cut = np.zeros(books, dtype=bool)  # where gymnasium's time limit has struck
@@ -37,10 +45,14 @@ class Control:
             self.seen[book] = self.envs[book].reset(seed=seed)[0]
         self.steps[where] = 0
         self.over[where], self.cut[where], self.score[where] = False, False, 0.0
+        self.pushed[where] = 0.0
 
     def look(self) -> np.ndarray:
         """Return what each book sees, (B, I) float32."""
-        return np.asarray(self.seen[:, self.shown], dtype=np.float32)
+        seen = self.seen[:, self.shown]
+        if self.own_push:
+            seen = np.column_stack([seen, self.pushed])
+        return np.asarray(seen, dtype=np.float32)
 
     def act(self, side: np.ndarray) -> np.ndarray:
         """Do one step; return what it pays, (B,). A book whose episode is over stands still."""
@@ -50,7 +62,7 @@ class Control:
             seen, paid[book], self.over[book], self.cut[book], _ = self.envs[book].step(action)
             self.seen[book] = seen
         self.steps = np.minimum(self.steps + 1, self.limit)
-        self.score = self.score + paid
+        self.score, self.pushed = self.score + paid, np.clip(side, -1.0, 1.0)
         return paid
 
     def _action(self, side: float) -> int | np.ndarray:

@@ -189,6 +189,23 @@ def test_a_control_task_is_gymnasiums_and_hides_velocity(name, shown):
     assert not task.act(side[:1]).any()  # over is over
 
 
+def test_a_task_may_show_each_book_its_own_last_push_and_none_at_the_start():
+    plain, told = (
+        Control("Pendulum-v1", (2,), 2, rng()),
+        Control("Pendulum-v1", (2,), 2, rng(), True),
+    )
+    for task in (plain, told):
+        task.reset(np.ones(2, dtype=bool))
+    assert (plain.inputs, told.inputs) == (1, 2)
+    np.testing.assert_array_equal(told.look()[:, 1], 0.0)
+    for task in (plain, told):
+        task.act(np.array([0.25, -3.0]))
+    np.testing.assert_array_equal(told.look()[:, 1], [0.25, -1.0])  # what was pushed, not asked
+    np.testing.assert_array_equal(told.look()[:, 0], plain.look()[:, 0])
+    told.reset(np.array([True, False]))
+    np.testing.assert_array_equal(told.look()[:, 1], [0.0, -1.0])
+
+
 def test_ours_see_inputs_in_their_unit_and_peers_as_they_are():
     made = [Control("Pendulum-v1", (1, 2), 4, rng()) for _ in range(2)]
     env, raw = TaskEnv(made[0], REAL, (0.5, 8.0)), AutoReset(made[1]).reset()[0]["market"]
