@@ -15,6 +15,7 @@ from brokers.records import Records
 from brokers.translate import batch, refuse, require_plain, resize
 from engine.bars import Bars
 from engine.errors import DataError, UsageError, VenueError
+from engine.masks import some
 from engine.reasons import Reason
 from engine.venue import Outcome, Venue
 
@@ -49,7 +50,9 @@ class VenueBroker(bt.BrokerBase):
         self._live: dict[int, bt.Order] = {}  # accepted and open, by column, oldest first
         self._records = Records(self.getcommissioninfo)
         self._stamps = stamps(bars.sessions)
+        self._rows = {stamp: t for t, stamp in enumerate(self._stamps.tolist())}
         self._at: int | None = None
+        self._seen = -np.inf  # the stamp of that session
         self._started = False
 
     def start(self) -> None:
@@ -194,15 +197,17 @@ class VenueBroker(bt.BrokerBase):
         split, marks = self.bars.split[t], self.venue.book.mark[0].copy()
         self._records.stamp = float(self._stamps[t])
         outcome = self.venue.advance(self.bars.row(t))
-        for column in np.flatnonzero(split != 1.0):
+        has_split = some(split != 1.0)
+        for column in np.flatnonzero(split != 1.0) if has_split else ():
             if int(column) in self._records.datas:
                 self._report_split(int(column), float(split[column]), outcome, marks)
         self._report_orders(outcome)
-        for column in np.flatnonzero(outcome.settled[0]):
+        is_settled = some(outcome.settled)
+        for column in np.flatnonzero(outcome.settled[0]) if is_settled else ():
             price = float(self.venue.book.mark[0, column])
             qty = -float(outcome.settled[0, column])
             self._records.event(int(column), qty, price, SETTLED, Reason.DELISTED)
-        if outcome.filled.any() or outcome.settled.any() or (split != 1.0).any():
+        if has_split or is_settled or some(outcome.filled):
             self._records.follow(self.venue.book)
 
     def _report_orders(self, outcome: Outcome) -> None:
@@ -239,22 +244,21 @@ class VenueBroker(bt.BrokerBase):
         stamp = self._new_stamp()
         if stamp is None:
             return range(0)
-        t = int(np.searchsorted(self._stamps, stamp))
-        if t == len(self._stamps) or self._stamps[t] != stamp:
+        t = self._rows.get(stamp)
+        if t is None:
             raise DataError(
                 f"a feed has a bar at {bt.num2date(stamp)}, which is no session of the broker's "
                 f"bars ({self.bars.sessions[0]} to {self.bars.sessions[-1]}); feed both from the "
                 "same bars, stamped at midnight without a time zone"
             )
         first = t if self._at is None else self._at + 1
-        self._at = t
+        self._at, self._seen = t, stamp
         return range(first, t + 1)
 
     def _new_stamp(self) -> float | None:
         # The feeds that move, move to one date: the first that is past the last session tells.
-        seen = -np.inf if self._at is None else self._stamps[self._at]
         for line in self._clocks:
-            if len(line) and line[0] > seen:
+            if len(line) and line[0] > self._seen:
                 return float(line[0])
         return None
 

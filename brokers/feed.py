@@ -30,7 +30,19 @@ def stamps(sessions: np.ndarray) -> np.ndarray:
 
 
 class LoadedLine(LineBuffer):
-    """A line whose values are all there: reading one asks for no property, and means the same."""
+    """A line whose values are all there: how far it has come follows from where it stands.
+
+    Reading a value asks for no property. Both mean what they mean in Backtrader.
+    """
+
+    @property
+    def lencount(self) -> int:
+        """How many bars have been delivered; setting it changes nothing."""
+        return self._idx + 1
+
+    @lencount.setter
+    def lencount(self, _: int) -> None:
+        pass
 
     def __getitem__(self, ago: int) -> float:
         return self.array[self._idx + ago]
@@ -56,6 +68,7 @@ class BarsFeed(bt.feed.DataBase):
         # Kept where it is found at once; Backtrader asks for it some ten times a bar. (`_clock` is its own.)
         self._day_line = self.datetime = getattr(self.lines, "datetime")  # noqa: B009 (mypy: a tuple)
         self._next_row = 0
+        self._buffers: list[Any] = []  # every line, once they are filled in one go
 
     def start(self) -> None:
         """Begin a run: read the bars once, into one array for each line."""
@@ -63,7 +76,9 @@ class BarsFeed(bt.feed.DataBase):
         self._next_row = 0
         self._values = _lines(self.p.bars, self._column, self.p.gaps)
         self._all_rows = len(self._values["datetime"])
-        self._buffers: list[Any] = []  # every line, once they are filled in one go
+        for line in self._buffers:  # of an earlier run: Backtrader's again
+            line.__class__, line.lencount = LineBuffer, 0
+        self._buffers = []
 
     @property
     def table(self) -> Bars | None:
@@ -110,7 +125,6 @@ class BarsFeed(bt.feed.DataBase):
             return False
         for line in self._buffers:
             line._idx = row
-            line.lencount = row + 1
         return True
 
     def _load(self) -> bool:

@@ -101,10 +101,10 @@ class Records:
 
     def follow(self, book: Book) -> None:
         """Make the positions those of the book: its arithmetic is the one that counts."""
+        qty, basis = book.qty[0].tolist(), book.basis[0].tolist()
         for column, held in self.positions.items():
-            if held.size or book.qty[0, column]:
-                held.size = whole(book.qty[0, column])
-                held.price = float(book.basis[0, column])
+            if held.size or qty[column]:
+                held.size, held.price = whole(qty[column]), basis[column]
 
     def _strategies(self) -> list[Any]:
         return list(self._cerebro.runningstrats) if self._cerebro is not None else []

@@ -154,3 +154,20 @@ def test_indicators_run_over_our_feeds(bars, settings):
     cerebro.addstrategy(Means)
     cerebro.run()
     assert found == [11.0, 12.0, 13.0]  # closes 10.5, 11.5, 12.5, 13.5
+
+
+def test_a_feed_that_was_loaded_whole_can_run_again_bar_by_bar(bars):
+    lengths = []
+
+    class Look(bt.Strategy):
+        def next(self):
+            lengths.append((len(self.data), self.data.close[0], len(self.data.close)))
+
+    cerebro = bt.Cerebro(runonce=False, stdstats=False)
+    cerebro.adddata(BarsFeed(bars=bars, symbol="A"))
+    cerebro.addstrategy(Look)
+    expected = [(t + 1, 10.5 + t, t + 1) for t in range(4)]
+    for settings in ({}, {"exactbars": 1}, {"preload": False}, {}):
+        lengths.clear()
+        cerebro.run(**settings)
+        assert lengths == expected, settings
