@@ -2,9 +2,9 @@
 
 - "stock": PandasData, a default Cerebro with its standard observers, the stock broker with the same
   commission and slippage, Backtrader's own indicators;
-- "same indicators": that very strategy on our feeds and our broker;
-- "signals at once": on our feeds and broker, told the crossings, which are computed for the whole
-  range before the first bar (inside the time) instead of bar by bar.
+- "same indicators": that very strategy in the same mode (`runonce`) on our feeds and our broker;
+- "signals at once": on our feeds and broker, bar by bar as all runs of ours, told the crossings, which
+  are computed for the whole range before the first bar (inside the time).
 
 All hold 100 shares of a symbol from a crossing upwards to one downwards. They must have the same
 fills and the same value in the end, or there is no answer. Making data frames is outside the time.
@@ -50,7 +50,7 @@ def measure(quick: bool) -> tuple[list[Row], list[str]]:
     found: dict[str, list[Found]] = {name: [] for name in ("stock", "indicators", "signals")}
     runs = {
         "stock": partial(stock, frames_of(bars)),
-        "indicators": partial(ours, bars, with_indicators),
+        "indicators": partial(ours, bars, with_indicators, runonce=True),
         "signals": partial(ours, bars, with_signals),
     }
     took = interleave({name: seconds(_kept(runs[name], found[name])) for name in runs}, rounds)
@@ -133,9 +133,11 @@ def stock(frames: dict[str, pd.DataFrame]) -> Found:
     return found
 
 
-def ours(bars: Bars, add: Callable[[bt.Cerebro, Bars, Found], None]) -> Found:
+def ours(
+    bars: Bars, add: Callable[[bt.Cerebro, Bars, Found], None], runonce: bool = False
+) -> Found:
     """Run on our feeds and broker."""
-    cerebro, found = bt.Cerebro(runonce=False, stdstats=False), Found()
+    cerebro, found = bt.Cerebro(runonce=runonce, stdstats=False), Found()
     venue = SimVenue(CASH, (1, len(bars.symbols)), COSTS)
     cerebro.setbroker(VenueBroker(venue, bars))
     add_feeds(cerebro, bars)
