@@ -114,7 +114,7 @@ def test_missing_keys_account_and_checkpoint_each_say_what_to_do(barwise, monkey
     assert code == 2
     assert "barwise paper once" in told["error"]
     code, told = barwise("once", "--checkpoint", "nowhere")
-    assert code == 1
+    assert code == 2
     assert "nowhere" in told["error"]
     code, told = barwise("once", "--set", "paper.trading_url=https://api.alpaca.markets")
     assert code == 2
