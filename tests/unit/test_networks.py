@@ -3,7 +3,9 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from agents.cells import run
 from agents.guide import TradingLSTMActorCritic
 from agents.networks import ActorCritic, Widths, advance, outputs
 from engine.settings_agent import NetworkSettings
@@ -260,3 +262,25 @@ def test_every_weight_gets_a_gradient() -> None:
     (head.sum() + value.sum()).backward()
     assert all(p.grad is not None for p in net.parameters())
     assert not any(isinstance(m, nn.Dropout) for m in net.modules())
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_columns_of_unequal_length_run_as_torchs_packed_sequence_does(layers: int) -> None:
+    torch.manual_seed(8)
+    lstm = nn.LSTM(3, 5, layers).double()
+    rows = torch.randn(13, 6, 3, dtype=torch.float64, requires_grad=True)
+    state = (torch.randn(layers, 6, 5).double(), torch.randn(layers, 6, 5).double())
+    counts = torch.tensor([13, 1, 8, 7, 12, 8])
+    packed = pack_padded_sequence(rows, counts, enforce_sorted=False)
+    out, ends = lstm(packed, state)
+    expected = (pad_packed_sequence(out, total_length=13)[0], *ends)
+    out, ends = run(lstm, rows, state, None, counts)
+    found = (out, *ends)
+    weights = [torch.randn_like(x) for x in found]
+    of = [rows, *lstm.parameters()]
+    for left, right in zip(found, expected, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-12, atol=1e-12)
+    pairs = [sum((w * x).sum() for w, x in zip(weights, y, strict=True)) for y in (found, expected)]
+    gradients = [torch.autograd.grad(total, of) for total in pairs]
+    for left, right in zip(*gradients, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-10, atol=1e-12)
