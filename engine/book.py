@@ -31,9 +31,10 @@ class Orders:
     fractional: np.ndarray = field(default_factory=lambda: np.array(False))
 
     def __post_init__(self) -> None:
-        for name in ("weight", "fractional"):
-            if getattr(self, name).ndim == 0:
-                setattr(self, name, np.full(self.qty.shape, getattr(self, name)))
+        if self.weight.ndim == 0:
+            self.weight = np.full(self.qty.shape, self.weight)
+        if self.fractional.ndim == 0:
+            self.fractional = np.full(self.qty.shape, self.fractional)
 
     @classmethod
     def none(cls, books: int, symbols: int) -> Self:
@@ -43,10 +44,11 @@ class Orders:
     @classmethod
     def market(cls, qty: np.ndarray) -> Self:
         """Return day orders at the market for every `qty` that is not zero."""
-        unused = np.full(qty.shape, np.nan)
         kind = (qty != 0.0).astype(np.int8)  # MARKET is 1, NONE is 0
-        day, fractional = np.ones(qty.shape, dtype=bool), np.zeros(qty.shape, dtype=bool)
-        return cls(qty, kind, unused, unused.copy(), day, unused.copy(), fractional)
+        unused, day = np.empty(qty.shape), np.empty(qty.shape, dtype=bool)
+        unused.fill(np.nan)
+        day.fill(True)
+        return cls(qty, kind, unused, unused.copy(), day, unused.copy(), ~day)
 
     def copy(self) -> Self:
         """Return orders that share no array with these."""
@@ -118,6 +120,10 @@ class StillBook(Book):
         super().__init__(*arrays)
         self._value = super().value()
         self._equity: np.ndarray = self.cash + self._value.sum(axis=-1)
+
+    def still(self) -> "StillBook":
+        """Return this book: it stands still already."""
+        return self
 
     def value(self) -> np.ndarray:
         """Return the value of each position; see `Book`."""

@@ -177,7 +177,7 @@ class FeatureStream:
         Raises: DataError for a session that is not after the last one, and as `history`.
         """
         day = session.astype("datetime64[D]")
-        if not np.isnat(self._session) and day <= self._session:
+        if day <= self._session:  # never where none was pushed yet
             raise DataError(
                 f"session {day} is not after {self._session}, the last one in the feature windows; "
                 "push sessions in order, once each"

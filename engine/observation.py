@@ -18,6 +18,7 @@ from engine.masks import every, some, within
 
 LIMIT = 10.0  # book inputs, and market inputs without a scaler, are cut here
 RECENT_BARS = 20  # trades further back than this look the same
+SINCE = np.append(np.arange(RECENT_BARS + 1) / RECENT_BARS, 1.0)  # the last (at -1): never traded
 CONSTANT = 1e-8  # a feature that moves less than this in training is left unscaled
 
 
@@ -169,8 +170,7 @@ def _cash(book: BookView, sleeve: np.ndarray) -> np.ndarray:
 
 
 def _bars_since_trade(book: BookView, sleeve: np.ndarray) -> np.ndarray:
-    never = book.since < 0
-    return np.where(never, 1.0, np.minimum(book.since, RECENT_BARS) / RECENT_BARS)
+    return SINCE[np.minimum(book.since, RECENT_BARS)]
 
 
 def _over(above: np.ndarray, below: np.ndarray) -> np.ndarray:

@@ -170,6 +170,7 @@ class Trader:
         open_qty: np.ndarray,
     ) -> Decision:
         """Observe, act, commit. Shapes: market (B, N, F) float32, fresh, traded, open_qty (B, N)."""
+        book = book.still()
         obs = self.observe(market, fresh, book)
         return self.commit(obs, self.act(obs), traded, book, open_qty)
 
@@ -272,8 +273,9 @@ class Trader:
         if self.spec.action.band and not every(keep):
             sleeve = np.maximum(equity, 0.0)[:, None] * self.spec.allocation
             held = value / np.where(sleeve > 0.0, sleeve, np.inf)
-            near = (np.abs(exposure - held) < self.spec.action.band) & (exposure != 0.0)
-            mark(reasons, near & ~wish.keep & traded, Reason.BAND)
+            near = np.abs(exposure - held) < self.spec.action.band
+            near = near & (exposure != 0.0) & ~keep
+            mark(reasons, near, Reason.BAND)
             keep = keep | near
         return Wish(exposure, keep)
 
