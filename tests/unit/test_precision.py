@@ -73,9 +73,9 @@ def test_update_in_bfloat16_sees_what_was_played_in_bfloat16(rule: str, setup: d
         parts.net.actor[-1].weight.div_(100.0)  # a head as it is, not the test bench's
     rollout = low(parts.net) and parts.collector.collect(STEPS)
     ratio, value = differences(parts, rollout, rule)
-    # Rounded twice in different batches; measured 1e-4 and 2e-3.
-    assert ratio < 2e-3
-    assert value < 2e-2
+    # Rounded in different batches; measured up to 5e-5 and 1.7e-3.
+    assert ratio < 5e-4
+    assert value < 1e-2
 
 
 @pytest.mark.parametrize("rule", ON_POLICY)
