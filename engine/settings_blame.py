@@ -46,7 +46,9 @@ def explain(item: Any, where: str, model: type[BaseModel]) -> str:
     found = item.get("input")
     shown = f", found {found!r}" if not isinstance(found, dict) else ""
     mend = "change it" if where.startswith("--set") else "change it there or with --set"
-    return f"{where}: {path or 'settings'}: {item['msg'].removeprefix('Value error, ')}{shown}; {mend}"
+    return (
+        f"{where}: {path or 'settings'}: {item['msg'].removeprefix('Value error, ')}{shown}; {mend}"
+    )
 
 
 def _meant(location: tuple[Any, ...], root: type[BaseModel]) -> str:
