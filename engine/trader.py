@@ -36,7 +36,7 @@ class TraderSpec:
     action: ActionSpace
     limits: Limits = field(default_factory=Limits)
     sizing: Sizing = field(default_factory=Sizing)
-    costs: CostRules = field(default_factory=Costs)
+    costs: Costs = field(default_factory=Costs)
     venue: VenueSettings = field(default_factory=VenueSettings)
     allocation: float = 1.0  # sleeve of one symbol, fraction of equity
     burn_in: int = 0  # feature rows that build memory before the first decision
@@ -99,12 +99,21 @@ class Decision:
 class Trader:
     """Observe, act, commit: one decision a bar for B books of N symbols.
 
-    Shapes: memory (B, N, M) float32; `warm` (B, N) counts the feature rows behind the memory.
+    Shapes: memory (B, N, M) float32; `warm` (B, N) counts the feature rows behind the memory. `costs`
+    are those that orders are planned with, where books differ in them; else those of the spec.
     """
 
-    def __init__(self, spec: TraderSpec, policy: Policy, symbols: int, books: int = 1) -> None:
+    def __init__(
+        self,
+        spec: TraderSpec,
+        policy: Policy,
+        symbols: int,
+        books: int = 1,
+        costs: CostRules | None = None,
+    ) -> None:
         self.spec = spec
         self.policy = policy
+        self.costs = costs or spec.costs
         self.shape = (books, symbols)
         self.stream = FeatureStream(spec.features, symbols)
         self.observer: Callable[[Decision], None] | None = None
@@ -221,7 +230,7 @@ class Trader:
             open_qty,
             self.spec.sizing,
             self.spec.limits,
-            self.spec.costs,
+            self.costs,
             self.spec.venue,
         )
         decision = Decision(obs, wish, bound.target, planned.orders, planned.reasons)

@@ -6,7 +6,7 @@ whose agent was replaced.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -71,9 +71,8 @@ def _relay(
         names = tuple(spec.features.names)
         if names not in rows:
             rows[names] = spec.features.history(bars)
-        if isinstance(venue.costs, CostsByBook):
-            spec = replace(spec, costs=venue.costs)
-        trader = Trader(spec, policy, len(bars.symbols), books=venue.shape[0])
+        own = venue.costs if isinstance(venue.costs, CostsByBook) else None
+        trader = Trader(spec, policy, len(bars.symbols), venue.shape[0], own)
         replay(trader, venue, bars, turn.first, turn.last, record, rows[names])
     return record
 

@@ -52,8 +52,8 @@ def apart(bars: Bars, specs: list[TraderSpec], first: int) -> list[Recorder]:
 def together(bars: Bars, specs: list[TraderSpec], first: int) -> list[Recorder]:
     """Replay once, with a book for each cost."""
     symbols, last, books = len(bars.symbols), len(bars.sessions) - 1, len(specs)
-    rules = CostsByBook(tuple(Costs.model_validate(spec.costs) for spec in specs))
-    trader = Trader(replace(specs[0], costs=rules), policy(), symbols, books)
+    rules = CostsByBook(tuple(spec.costs for spec in specs))
+    trader = Trader(specs[0], policy(), symbols, books, rules)
     venue = SimVenue(CASH_A_SYMBOL * symbols, (books, symbols), rules, specs[0].venue)
     return replay(trader, venue, bars, first, last).apart()
 
