@@ -19,6 +19,7 @@ from tests.benchmarks.harness import Row, as_json, say, table
 BENCHMARKS = (
     "training",
     "backtest",
+    "sweep",
     "decision",
     "rehearsal",
     "startup",
