@@ -12,7 +12,7 @@ import pytest
 
 from engine import checkpoint
 from engine.checkpoint import POLICY, RECORD, WEIGHTS, sha256_of
-from engine.errors import CheckpointError
+from engine.errors import CheckpointError, UsageError
 from engine.run.paper.decide import unpack
 from engine.run.paper.room import furnish
 from engine.step import StepPolicy
@@ -233,6 +233,6 @@ def test_f58_a_pickle_offered_as_the_checkpoint_itself_is_refused(tmp_path, agen
     offered.write_bytes(pickle.dumps(Touches(canary)))
     with account(tmp_path / "paper", agent) as acc:
         paper = acc.settings.paper.model_copy(update={"checkpoint": str(offered)})
-        with pytest.raises(CheckpointError, match=r"expected checkpoint\.json"):
+        with pytest.raises(UsageError, match=r"paper\.checkpoint .*model\.zip: no such folder"):
             furnish(acc.settings.model_copy(update={"paper": paper}), None, acc.clock)
     assert not canary.exists()

@@ -167,13 +167,14 @@ def test_masks_of_a_rollout_are_those_of_the_books_and_hold_in_the_update(name: 
     assert 0 < (~valid).mean() < 0.5
     assert np.take_along_axis(valid, raw[..., None], -1).all()  # none was drawn
     heads: list[torch.Tensor] = []
-    hook = parts.net.actor.register_forward_hook(lambda *args: heads.append(args[2]))
+    hook = parts.net.actor[-1].register_forward_hook(lambda *args: heads.append(args[2]))
     log_prob, entropy, _ = evaluate(parts.net, space, rollout, torch.arange(BOOKS))
     hook.remove()
     heads[-1].retain_grad()
     (log_prob.sum() + entropy.sum()).backward()
     gradient = heads[-1].grad
     assert gradient is not None
+    gradient = gradient.reshape(rollout.valid.shape)
     assert torch.isfinite(gradient).all()
     assert (gradient[~rollout.valid] == 0.0).all()
     assert (gradient[rollout.valid] != 0.0).any()

@@ -130,7 +130,9 @@ def test_windows_that_do_not_fit_are_refused(last: int, fits: bool) -> None:
     if fits:
         assert len(plan_windows(asked, REACH, 0, last)) == 1
         return
-    with pytest.raises(DataError, match=r"14 sessions are needed .* found 14 before it and 0 to test"):
+    with pytest.raises(
+        DataError, match=r"14 sessions are needed .* found 14 before it and 0 to test"
+    ):
         plan_windows(asked, REACH, 0, last)
 
 
