@@ -9,6 +9,7 @@ both peers learn with their own published ones.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -141,7 +142,8 @@ def peer_of(name: str, env: Any, settings: TrainSettings | Mapping[str, Any], se
     """
     if isinstance(settings, TrainSettings):
         return recurrent_ppo(env, settings)
-    own = {key: _schedule(value) for key, value in settings.items() if key != "books"}
+    # A copy of all of it: stable-baselines3 writes into the dictionaries it is given.
+    own = {key: _schedule(deepcopy(x)) for key, x in settings.items() if key != "books"}
     if name == "RecurrentPPO":
         return RecurrentPPO("MlpLstmPolicy", FlatVecEnv(env), seed=seed, device="cpu", **own)
     noise = NormalActionNoise(np.zeros(1), np.full(1, own.pop("noise")))

@@ -335,5 +335,16 @@ def test_a_peer_is_given_the_same_task():
     np.testing.assert_array_equal(env.reset()[0]["market"], own.observe().market[:, 0])
 
 
+def test_a_peer_leaves_its_settings_as_they_are_so_that_its_results_keep_their_name():
+    if find_spec("sb3_contrib") is None:
+        pytest.skip("the extra `bench` is not installed")
+    from tests.benchmarks.peer import peer_of
+
+    plan = NAMED["Pendulum"]
+    name = digest(plan, "SB3 DDPG")
+    peer_of("SB3 DDPG", AutoReset(plan.task(1, 0)), plan.peers["SB3 DDPG"], 0)
+    assert digest(plan, "SB3 DDPG") == name
+
+
 def test_the_usual_collector_plays_where_all_episodes_are_as_long():
     assert type(learner_of(NAMED["Recall-5"], "PPO", 0).collector) is Collector
