@@ -34,7 +34,7 @@ def shared_specs() -> Path:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--kill-seeds", type=int, default=10, help="scenarios that are killed at every boundary"
+        "--kill-seeds", type=int, default=5, help="scenarios that are killed at every boundary"
     )
 
 

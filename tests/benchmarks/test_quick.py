@@ -28,7 +28,13 @@ def measured(name: str) -> tuple[list[Row], list[str]]:
     return found
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+LONG = ("training", "startup")  # as long together as all the others
+SMOKE = [
+    pytest.param(name, marks=[pytest.mark.very_slow] if name in LONG else []) for name in BENCHMARKS
+]
+
+
+@pytest.mark.parametrize("name", SMOKE)
 def test_benchmark_answers_with_finite_numbers_above_zero(name):
     rows, _ = measured(name)
     assert any(row.unit in ("x", "%") for row in rows) or find_spec("sb3_contrib") is None

@@ -46,5 +46,5 @@ def undisturbed(lived: Trials) -> Callable[[Scenario], Trial]:
 
 @pytest.fixture(scope="session")
 def seeds(pytestconfig: pytest.Config) -> range:
-    """The seeds of every kill point: 10, or what --kill-seeds says."""
+    """The seeds of every kill point: 5, or what --kill-seeds says."""
     return range(pytestconfig.getoption("--kill-seeds"))

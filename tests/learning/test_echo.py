@@ -61,10 +61,10 @@ def test_echo_2_is_learned_to_its_gate(tmp_path: Path, rule: str) -> None:
     assert by_recipe(rule, 2, "carry", tmp_path) >= GATES[2]
 
 
-@pytest.mark.slow
+@pytest.mark.very_slow
 @pytest.mark.parametrize(
     "rule",
-    ["ppo", *(pytest.param(rule, marks=pytest.mark.very_slow) for rule in ("a2c", "ddpg"))],
+    ["ppo", "a2c", "ddpg"],
 )
 def test_echo_5_is_learned_to_its_gate(tmp_path: Path, rule: str) -> None:
     assert by_recipe(rule, 5, "carry", tmp_path) >= GATES[5]

@@ -329,4 +329,5 @@ def test_a_stopped_gradient_changes_no_value() -> None:
     full, stopped = make("plain"), make("no critic gradient")
     rows, book = torch.randn(4, 2, 4), torch.randn(4, 2, 2)
     found = [net.heads(net.trunk(rows, net.start(2))[0], book) for net in (full, stopped)]
-    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    # One product for both heads, or two: the last bits may differ.
+    assert all(torch.allclose(a, b, rtol=0.0, atol=1e-6) for a, b in zip(*found, strict=True))
