@@ -4,6 +4,7 @@ It knows quantities, prices and dates; no book and no venue.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -52,10 +53,7 @@ class Costs(BaseModel, frozen=True, extra="forbid"):
         Shapes: `session` broadcasts against `qty` and `price`; the result has the shape of `qty`.
         Units: signed shares, dollars per share, datetime64; dollars >= 0, zero where `qty` is 0.
         """
-        if not self.regulatory:
-            return self.commission(qty, price)
-        fee: np.ndarray = self.commission(qty, price) + regulatory_fee(qty, price, session)
-        return fee
+        return _fee(self, self.regulatory, qty, price, session)
 
     def commission(self, qty: np.ndarray, price: np.ndarray) -> np.ndarray:
         """Return the part of the fee that goes to the broker."""
@@ -97,25 +95,36 @@ class CostsByBook:
 
     def fee(self, qty: np.ndarray, price: np.ndarray, session: np.ndarray) -> np.ndarray:
         """Return what each fill costs on top of its price; see `Costs.fee`."""
-        if not self.books[0].regulatory:
-            return self.commission(qty, price)
-        fee: np.ndarray = self.commission(qty, price) + regulatory_fee(qty, price, session)
-        return fee
+        return _fee(self, self.books[0].regulatory, qty, price, session)
 
     def commission(self, qty: np.ndarray, price: np.ndarray) -> np.ndarray:
         """Return the part of the fee that goes to the broker: (B, N) dollars."""
-        asked = ("rate", "per_share", "per_order", "minimum")
-        return _commission(qty, price, *(self._column(name) for name in asked))
+        return _commission(qty, price, *self._charges)
 
     def slipped(self, price: np.ndarray, qty: np.ndarray) -> np.ndarray:
         """Return `price` moved against the order of each book: (B, N) dollars."""
-        return _slipped(price, qty, self._column("slippage_bps"))
+        return _slipped(price, qty, self._slippage)
+
+    @cached_property
+    def _charges(self) -> list[np.ndarray]:
+        return [self._column(name) for name in ("rate", "per_share", "per_order", "minimum")]
+
+    @cached_property
+    def _slippage(self) -> np.ndarray:
+        return self._column("slippage_bps")
 
     def _column(self, name: str) -> np.ndarray:
         return np.array([[getattr(costs, name)] for costs in self.books])
 
 
 Number = float | np.ndarray
+
+
+def _fee(
+    rules: CostRules, regulatory: bool, qty: np.ndarray, price: np.ndarray, session: np.ndarray
+) -> np.ndarray:
+    commission = rules.commission(qty, price)
+    return commission + regulatory_fee(qty, price, session) if regulatory else commission
 
 
 def _commission(

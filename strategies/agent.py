@@ -50,9 +50,8 @@ class AgentStrategy(bt.Strategy):
         self.refused: list[tuple[np.datetime64, str, str, str]] = []
         self._columns = {data._name: column for column, data in enumerate(self.datas)}
         self._lines = [_lines_of(data) for data in self.datas]
-        self._table: Any = (
-            None  # the bars all feeds were loaded from, where they show whole sessions
-        )
+        # The bars that all feeds were loaded from, where they show whole sessions.
+        self._table: Any = None
         self._book: VenueBook | StockBook = StockBook(len(self.datas))
         settings = VenueSettings(account="cash")
         if hasattr(self.broker, "venue"):

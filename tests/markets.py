@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from engine.bars import CLOSE, HIGH, LOW, OPEN, VOLUME, Bars
+from engine.features import FeatureSet, FeatureStream
 
 KINDS = ("walk", "flat", "still", "ticks", "near_flat", "idle", "constant_volume")
 
@@ -64,6 +65,20 @@ def scaled(bars: Bars, symbol: int, factor: float) -> Bars:
 def first(bars: Bars, sessions: int) -> Bars:
     """Return the market up to and including its first so many sessions."""
     return bars.between(None, bars.sessions[sessions - 1])
+
+
+def require_live_equals_history(features: FeatureSet, bars: Bars, primed: int) -> None:
+    """Push every session behind the first `primed`; each row must be the history's, bit for bit."""
+    found, ready = features.history(bars)
+    primed = min(primed, len(bars.sessions))
+    stream = FeatureStream(features, len(bars.symbols))
+    if primed:
+        stream.prime(first(bars, primed))
+    for t in range(primed, len(bars.sessions)):
+        now = (bars.ohlcv[t], bars.traded[t], bars.split[t], bars.dividend[t])
+        row, fresh = stream.push(bars.sessions[t], *now)
+        assert row.tobytes() == found[t].tobytes()
+        assert (fresh == ready[t]).all()
 
 
 def _closes(rng: np.random.Generator, kind: str, shape: tuple[int, int]) -> np.ndarray:

@@ -5,7 +5,7 @@ own burn-in, because it is another. So do the windows of a walk-forward, and so 
 whose agent was replaced.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from engine.run.record import Recorder
 from engine.run.replay import replay
 from engine.settings import Settings
 from engine.step import StepPolicy
-from engine.trader import Trader
+from engine.trader import Trader, TraderSpec
 from engine.venue import SimVenue
 
 
@@ -32,13 +32,16 @@ class Turn:
     last: int
 
 
+Agent = tuple[Turn, TraderSpec, Policy]
+
+
 def relay(settings: Settings, bars: Bars, turns: Iterable[Turn], venue: SimVenue) -> Recorder:
     """Replay every turn on one venue and return the record of all of them."""
-    return _relay(settings, bars, turns, venue, Recorder())
+    return _relay(_agents(settings, bars, turns), bars, venue, Recorder())
 
 
 def relay_at_costs(
-    settings: Settings, bars: Bars, turns: Sequence[Turn], costs: Sequence[Costs]
+    settings: Settings, bars: Bars, turns: Iterable[Turn], costs: Sequence[Costs]
 ) -> list[Recorder]:
     """Return the record of all turns at each of some costs, without what was seen.
 
@@ -46,33 +49,35 @@ def relay_at_costs(
     are shared. The decisions are those of `relay` under each cost alone, bit for bit; where a
     network gives other bits to rows among others, they are replayed one after the other.
     """
-    books, symbols = len(costs), len(bars.symbols)
-    policies = (deployed(settings, turn.checkpoint, bars)[1] for turn in turns)
-    if not all(_rows_stand_alone(policy, books, symbols) for policy in policies):
-        return [_at(settings, bars, turns, (cost,))[0] for cost in costs]
-    return _at(settings, bars, turns, tuple(costs))
-
-
-def _at(
-    settings: Settings, bars: Bars, turns: Iterable[Turn], costs: tuple[Costs, ...]
-) -> list[Recorder]:
-    rules = CostsByBook(costs)
+    agents = list(_agents(settings, bars, turns))
     shape = (len(costs), len(bars.symbols))
-    venue = SimVenue(settings.backtest.cash, shape, rules, settings.venue)
-    return _relay(settings, bars, turns, venue, Recorder(several=True)).apart()
+    together = all(_rows_stand_alone(policy, *shape) for _, _, policy in agents)
+    records: list[Recorder] = []
+    for rules in [tuple(costs)] if together else [(cost,) for cost in costs]:
+        own = CostsByBook(rules)
+        venue = SimVenue(settings.backtest.cash, (len(rules), shape[1]), own, settings.venue)
+        records += _relay(agents, bars, venue, Recorder(several=True), own).apart()
+    return records
+
+
+def _agents(settings: Settings, bars: Bars, turns: Iterable[Turn]) -> Iterator[Agent]:
+    for turn in turns:
+        yield turn, *deployed(settings, turn.checkpoint, bars)
 
 
 def _relay(
-    settings: Settings, bars: Bars, turns: Iterable[Turn], venue: SimVenue, record: Recorder
+    agents: Iterable[Agent],
+    bars: Bars,
+    venue: SimVenue,
+    record: Recorder,
+    costs: CostsByBook | None = None,
 ) -> Recorder:
     rows: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]] = {}
-    for turn in turns:
-        spec, policy = deployed(settings, turn.checkpoint, bars)
+    for turn, spec, policy in agents:
         names = tuple(spec.features.names)
         if names not in rows:
             rows[names] = spec.features.history(bars)
-        own = venue.costs if isinstance(venue.costs, CostsByBook) else None
-        trader = Trader(spec, policy, len(bars.symbols), venue.shape[0], own)
+        trader = Trader(spec, policy, len(bars.symbols), venue.shape[0], costs)
         replay(trader, venue, bars, turn.first, turn.last, record, rows[names])
     return record
 

@@ -18,7 +18,7 @@ from engine.run.counting import SERIES, counted, seen
 from engine.run.evaluation import costs_text, turnover_a_bar
 from engine.run.outputs import metrics_of, write_run
 from engine.run.record import Recorder
-from engine.run.relay import Turn, relay, relay_at_costs
+from engine.run.relay import Turn, relay_at_costs
 from engine.run.replay import replay
 from engine.run.validation import score_of
 from engine.run.walkforward_plan import AGENT, TWIN, WalkForward
@@ -42,7 +42,7 @@ def write_record(walk: WalkForward, kind: str, seed: int, rivals: "Rivals") -> N
     swept = _costs_swept(walk, settings)
     with counted(settings, walk.bars, "test", ("test",), folder, seed=seed) as (_, trial):
         at = [settings.costs, *swept.values()]
-        agent, *others = relay_at_costs(settings, walk.bars, _turns(walk, kind, seed), at)
+        agent, *others = relay_at_costs(settings, walk.bars, turns_of(walk, kind, seed), at)
         score = score_of(agent.arrays()["equity"], settings.train.score)
         seen(trial, agent, score, folder / f"{SERIES}.npy")
     baselines = rivals.of(settings, turnover_a_bar(agent))
@@ -57,13 +57,8 @@ def write_record(walk: WalkForward, kind: str, seed: int, rivals: "Rivals") -> N
     write_run(RunFolder(folder), settings, walk.bars, agent, baselines, summary)
 
 
-def stitched(walk: WalkForward, kind: str, seed: int, settings: Settings) -> Recorder:
-    """Replay every window's chosen checkpoint on its test segment, with one book throughout."""
-    turns = _turns(walk, kind, seed)
-    return relay(settings, walk.bars, turns, new_venue(settings, walk.bars))
-
-
-def _turns(walk: WalkForward, kind: str, seed: int) -> list[Turn]:
+def turns_of(walk: WalkForward, kind: str, seed: int) -> list[Turn]:
+    """Return the chosen checkpoint of every window with the bars of its test segment."""
     return [
         Turn(walk.part(window, kind, seed).checkpoint, window.test.first, window.test.last)
         for window in walk.windows

@@ -37,12 +37,19 @@ CASH_A_SYMBOL = 25_000.0
 
 def measure(quick: bool) -> tuple[list[Row], list[str]]:
     """Return the rows; nothing is ever left out."""
+    return over_markets(_rows, quick, (7, 5)), []
+
+
+def over_markets(
+    rows: Callable[[str, Bars, int, int], list[Row]], quick: bool, rounds: tuple[int, int]
+) -> list[Row]:
+    """Return what `rows` finds on both markets; it is told name, bars, first bar and rounds."""
     if quick:
-        return _rows("2 symbols x 40", random_walks(2, WARM_UP + 40), WARM_UP, 1), []
+        return rows("2 symbols x 40", random_walks(2, WARM_UP + 40), WARM_UP, 1)
     first = int(np.searchsorted(sample().sessions, TEST_YEARS))
     years = f"4 symbols x {len(sample().sessions) - first}"
-    found = _rows(years, sample(), first, 7)
-    return found + _rows("30 symbols x 2,500", random_walks(30, WARM_UP + 2_500), WARM_UP, 5), []
+    found = rows(years, sample(), first, rounds[0])
+    return found + rows("30 symbols x 2,500", random_walks(30, WARM_UP + 2_500), WARM_UP, rounds[1])
 
 
 def agent(bars: Bars, spec: TraderSpec, first: int) -> Recorder:

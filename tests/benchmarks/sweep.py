@@ -17,8 +17,8 @@ from engine.run.record import Recorder
 from engine.run.replay import replay
 from engine.trader import Trader, TraderSpec
 from engine.venue import SimVenue
-from tests.benchmarks.agent import policy, random_walks, sample, spec_for
-from tests.benchmarks.backtest import CASH_A_SYMBOL, TEST_YEARS, WARM_UP
+from tests.benchmarks.agent import policy, spec_for
+from tests.benchmarks.backtest import CASH_A_SYMBOL, over_markets
 from tests.benchmarks.harness import Row, interleave, seconds
 
 BPS = (5.0, 0.0, 10.0, 25.0, 50.0)
@@ -26,12 +26,7 @@ BPS = (5.0, 0.0, 10.0, 25.0, 50.0)
 
 def measure(quick: bool) -> tuple[list[Row], list[str]]:
     """Return the rows; nothing is ever left out."""
-    if quick:
-        return _rows("2 symbols x 40", random_walks(2, WARM_UP + 40), WARM_UP, 1), []
-    first = int(np.searchsorted(sample().sessions, TEST_YEARS))
-    years = f"4 symbols x {len(sample().sessions) - first}"
-    found = _rows(years, sample(), first, 5)
-    return found + _rows("30 symbols x 2,500", random_walks(30, WARM_UP + 2_500), WARM_UP, 3), []
+    return over_markets(_rows, quick, (5, 3)), []
 
 
 def apart(bars: Bars, specs: list[TraderSpec], first: int) -> list[Recorder]:

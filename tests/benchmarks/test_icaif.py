@@ -9,10 +9,12 @@ import pytest
 
 from engine.checkpoint import read
 from engine.observation import Observation
+from engine.run.backtest import new_venue
 from engine.run.executor import Inline
+from engine.run.relay import relay
 from engine.run.walkforward import walk_forward
 from engine.run.walkforward_plan import AGENT
-from engine.run.walkforward_stitch import stitched
+from engine.run.walkforward_stitch import turns_of
 from engine.settings import build
 from engine.trials import Ledger
 from tests.benchmarks.committee import Committee
@@ -64,7 +66,8 @@ def test_an_ensemble_of_one_rule_is_its_walk_forward(runs: list[Path]):
     walk = walk_of(runs[0])
     settings = walk.settings_of(AGENT, 0)
     one = ensemble({"ppo": walk}, 0, settings).arrays()["equity"]
-    assert np.array_equal(one, stitched(walk, AGENT, 0, settings).arrays()["equity"])
+    alone = relay(settings, walk.bars, turns_of(walk, AGENT, 0), new_venue(settings, walk.bars))
+    assert np.array_equal(one, alone.arrays()["equity"])
 
 
 @pytest.mark.very_slow

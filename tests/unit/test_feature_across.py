@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from engine.bars import Bars
 from engine.errors import SettingsError
 from engine.feature_across import ACROSS, rank
-from engine.features import FeatureSet, FeatureStream
-from tests.markets import KINDS, first, made_up, scaled
+from engine.features import FeatureSet
+from tests.markets import KINDS, first, made_up, require_live_equals_history, scaled
 
 NAMES = tuple(f"{how}({base})" for how in ACROSS for base in ("momentum(3)", "volume_ratio(4)"))
 
@@ -67,17 +67,7 @@ def test_rank_is_that_of_pandas() -> None:
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(markets, st.integers(0, 30))
 def test_live_rows_are_those_of_the_history_bit_for_bit(bars: Bars, primed: int) -> None:
-    features = FeatureSet(NAMES)
-    found, ready = features.history(bars)
-    primed = min(primed, len(bars.sessions))
-    stream = FeatureStream(features, len(bars.symbols))
-    if primed:
-        stream.prime(first(bars, primed))
-    for t in range(primed, len(bars.sessions)):
-        now = (bars.ohlcv[t], bars.traded[t], bars.split[t], bars.dividend[t])
-        row, fresh = stream.push(bars.sessions[t], *now)
-        assert row.tobytes() == found[t].tobytes()
-        assert (fresh == ready[t]).all()
+    require_live_equals_history(FeatureSet(NAMES), bars, primed)
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)

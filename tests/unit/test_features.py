@@ -11,7 +11,7 @@ from engine import feature_windows
 from engine.bars import CLOSE, VOLUME, Bars
 from engine.feature_functions import DAY, FEATURES
 from engine.features import FeatureSet, FeatureStream
-from tests.markets import KINDS, first, made_up, scaled
+from tests.markets import KINDS, first, made_up, require_live_equals_history, scaled
 
 SHORT = (
     *("log_return", "overnight_gap", "high_low_range", "close_location", "volume_change"),
@@ -93,17 +93,7 @@ def test_history_equals_single_windows_bit_for_bit_on_any_market(bars):
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(markets, st.integers(0, 30))
 def test_stream_equals_history_bit_for_bit_on_any_market(bars, primed):
-    features = FeatureSet(SHORT)
-    found, ready = features.history(bars)
-    primed = min(primed, len(bars.sessions))
-    stream = FeatureStream(features, len(bars.symbols))
-    if primed:
-        stream.prime(first(bars, primed))
-    for t in range(primed, len(bars.sessions)):
-        now = (bars.ohlcv[t], bars.traded[t], bars.split[t], bars.dividend[t])
-        row, fresh = stream.push(bars.sessions[t], *now)
-        assert row.tobytes() == found[t].tobytes()
-        assert (fresh == ready[t]).all()
+    require_live_equals_history(FeatureSet(SHORT), bars, primed)
 
 
 def test_stream_equals_history_bit_for_bit_as_rare_events_come_and_go():

@@ -27,12 +27,13 @@ from engine.run.compare_commands import run_compare
 from engine.run.compare_training import training_entry
 from engine.run.evaluation import deployed
 from engine.run.executor import Inline, Job, outcome
+from engine.run.relay import relay
 from engine.run.walkforward import WINDOWS, walk_forward
 from engine.run.walkforward_compare import across
 from engine.run.walkforward_evidence import write_evidence
 from engine.run.walkforward_plan import AGENT, TWIN, WalkForward, plan
 from engine.run.walkforward_report import print_walk
-from engine.run.walkforward_stitch import stitched
+from engine.run.walkforward_stitch import turns_of
 from engine.settings import Settings, build
 from engine.trader import Trader
 from engine.trials import Ledger
@@ -182,7 +183,7 @@ def test_books_go_on_across_the_boundary_and_memory_starts_from_its_burn_in(
     walk: WalkForward, bars: Bars
 ) -> None:
     settings = walk.settings_of(AGENT, 0)
-    record = stitched(walk, AGENT, 0, settings)
+    record = relay(settings, bars, turns_of(walk, AGENT, 0), new_venue(settings, bars))
     at = walk.windows[1].test.first - walk.tested.first
     before, after = record.rows[at - 1], record.rows[at]
     assert record.sessions[at] == bars.sessions[walk.windows[1].test.first]
@@ -205,7 +206,7 @@ def test_first_window_is_what_backtrader_makes_of_its_checkpoint(
     walk: WalkForward, bars: Bars
 ) -> None:
     settings, span = walk.settings_of(AGENT, 0), walk.windows[0].test
-    record = stitched(walk, AGENT, 0, settings).arrays()
+    record = relay(settings, bars, turns_of(walk, AGENT, 0), new_venue(settings, bars)).arrays()
     venue = new_venue(settings, bars)
     alone = through_backtrader(bars, trader(walk, 0, bars), venue, span.first, span.last).arrays()
     for name in ("memory", "exposure", "order_qty", "filled", "qty", "cash", "equity"):
