@@ -155,7 +155,7 @@ def exchange(
     json: Json = False,
 ) -> None:
     """Serve past bars as an exchange that speaks Alpaca's API, on this machine only."""
-    from engine.run.exchange_commands import run_exchange
+    from engine.run.rehearse.exchange_commands import run_exchange
 
     run_exchange(config, tuple(overrides or ()), start, speed, port, faults, json)
 
@@ -178,7 +178,7 @@ def rehearse(
     json: Json = False,
 ) -> None:
     """Live through past sessions as paper trading would, and compare with the backtest."""
-    from engine.run.rehearse_commands import run_rehearse
+    from engine.run.rehearse.commands import run_rehearse
 
     chosen, changes = tuple(overrides or ()), tuple(promote or ())
     finish(run_rehearse(config, checkpoint, start, end, faults, chaos, changes, chosen, json), json)
@@ -203,7 +203,7 @@ def doctor(
     """Look at what paper trading needs: this machine, the keys, the venue."""
     from engine.clock import SystemClock
     from engine.run.build import find_settings
-    from engine.run.doctor import Probing, run_doctor
+    from engine.run.paper.doctor import Probing, run_doctor
 
     settings = find_settings(config, tuple(overrides or ()))
     wanted = Probing.ORDERS if probe_orders else Probing.ONE if probe else Probing.NONE

@@ -22,7 +22,7 @@ def parity(
     json: Json = False,
 ) -> None:
     """Prove that environment, plain replay and Backtrader make the same decisions."""
-    from engine.run.check_commands import run_parity
+    from engine.run.check.commands import run_parity
 
     finish(run_parity(config, checkpoint, tuple(overrides or ()), json), json)
 
@@ -37,7 +37,7 @@ def lookahead(
     json: Json = False,
 ) -> None:
     """Prove that no future bar moves an earlier observation, memory or action."""
-    from engine.run.check_commands import run_lookahead
+    from engine.run.check.commands import run_lookahead
 
     finish(run_lookahead(config, checkpoint, tuple(overrides or ()), json), json)
 
@@ -57,7 +57,7 @@ def memory(
     json: Json = False,
 ) -> None:
     """Measure how much actions and equity depend on the length of the burn-in."""
-    from engine.run.memory_commands import run_memory
+    from engine.run.check.memory_commands import run_memory
 
     finish(run_memory(subject, config, limit, tuple(overrides or ()), json), json)
 
@@ -77,7 +77,7 @@ def placebo(
     json: Json = False,
 ) -> None:
     """Train on markets without an edge, where none may be found, and on one whose edge is known."""
-    from engine.run.placebo_commands import run_placebo
+    from engine.run.check.placebo_commands import run_placebo
 
     chosen = (*(overrides or ()), *([f"train.workers={workers}"] if workers else ()))
     finish(run_placebo(config, chosen, seeds, only, resume, json), json)

@@ -25,7 +25,7 @@ def retrain(
     json: Json = False,
 ) -> None:
     """Train challengers on newer data; promote the one picked by validation if rules allow it."""
-    from engine.run.retrain_commands import run_retrain
+    from engine.run.retrain.commands import run_retrain
 
     finish(run_retrain(config, tuple(overrides or ()), resume, json), json)
 
@@ -43,8 +43,8 @@ def promote(
     json: Json = False,
 ) -> None:
     """Make a checkpoint the champion, by hand; a paper account that follows it takes it up."""
-    from engine.run.registry_commands import promote as crown
-    from engine.run.registry_commands import registry_settings
+    from engine.run.retrain.registry_commands import promote as crown
+    from engine.run.retrain.registry_commands import registry_settings
 
     settings = registry_settings(config, tuple(overrides or ()))
     finish(crown(subject, reason, settings, json, anyway), json)
@@ -57,8 +57,8 @@ def rollback(
     json: Json = False,
 ) -> None:
     """Go back to the champion before this one; again, one more; promote undoes it."""
-    from engine.run.registry_commands import registry_settings
-    from engine.run.registry_commands import rollback as back
+    from engine.run.retrain.registry_commands import registry_settings
+    from engine.run.retrain.registry_commands import rollback as back
 
     finish(back(reason, registry_settings(config, tuple(overrides or ())), json), json)
 
@@ -66,7 +66,7 @@ def rollback(
 @registry_app.command("list")
 def list_(config: Config = None, overrides: Overrides = None, json: Json = False) -> None:
     """List every checkpoint and every change of the champion, oldest first."""
-    from engine.run.registry_commands import list_registry, registry_settings
+    from engine.run.retrain.registry_commands import list_registry, registry_settings
 
     finish(list_registry(registry_settings(config, tuple(overrides or ())), json), json)
 
@@ -81,8 +81,8 @@ def show(
     json: Json = False,
 ) -> None:
     """Show where one checkpoint comes from."""
-    from engine.run.registry_commands import registry_settings
-    from engine.run.registry_commands import show as tell
+    from engine.run.retrain.registry_commands import registry_settings
+    from engine.run.retrain.registry_commands import show as tell
 
     finish(tell(registry_settings(config, tuple(overrides or ())), name, json), json)
 
@@ -90,7 +90,7 @@ def show(
 @registry_app.command()
 def verify(config: Config = None, overrides: Overrides = None, json: Json = False) -> None:
     """Prove that no event was edited or removed and every copy is what was added."""
-    from engine.run.registry_commands import registry_settings
-    from engine.run.registry_commands import verify as prove
+    from engine.run.retrain.registry_commands import registry_settings
+    from engine.run.retrain.registry_commands import verify as prove
 
     finish(prove(registry_settings(config, tuple(overrides or ())), json), json)

@@ -11,7 +11,7 @@ def walkforward(
     json: Json = False,
 ) -> None:
     """Retrain as time goes on, over several seeds; test each agent on the bars that come next."""
-    from engine.run.walkforward_commands import run_walkforward
+    from engine.run.walkforward.commands import run_walkforward
 
     chosen = (*(overrides or ()), *([f"train.workers={workers}"] if workers else ()))
     finish(run_walkforward(config, chosen, resume, json), json)

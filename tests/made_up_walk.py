@@ -10,9 +10,9 @@ from engine.evidence import NO_MEMORY, Tally, evidence_of
 from engine.metrics import summarise
 from engine.report.folder import RunFolder, write_json, write_table
 from engine.round_trips import Fills
-from engine.run.seeds import COVERAGE
-from engine.run.walkforward_compare import across
-from engine.run.walkforward_tables import HEADLINE
+from engine.run.training.seeds import COVERAGE
+from engine.run.walkforward.compare import across
+from engine.run.walkforward.tables import HEADLINE
 from tests import made_up_run
 
 SEEDS = (0, 1, 2, 3)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from brokers.exchange.exchange import Exchange
-from engine.run import rehearse as module
 from engine.run.paper.result import CycleResult
-from engine.run.rehearse import Play, Rehearsed, exchange_settings
+from engine.run.rehearse import run as module
+from engine.run.rehearse.run import Play, Rehearsed, exchange_settings
 from tests.kill_runner import RESULTS, End
 from tests.kill_trials import Scenario, Trial, Watched
 

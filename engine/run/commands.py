@@ -9,10 +9,10 @@ from engine.report.folder import RunFolder
 from engine.report.retraining import is_retraining
 from engine.report.walk import is_walk
 from engine.run.build import bars_of, find_settings, run_folder, settings_for
-from engine.run.checks import refresh
+from engine.run.check.findings import refresh
 from engine.run.console import echo, say
 from engine.run.evaluation import evaluate
-from engine.run.training import TRAINING, seed_folders
+from engine.run.training.run import TRAINING, seed_folders
 from engine.settings import Settings
 from engine.settings_text import as_toml
 
@@ -78,14 +78,14 @@ def run_report(folder: Path, as_json: bool) -> Result:
     """Write the page of a run folder again, with the checks that were run since."""
     require_tested(folder)
     if is_walk(folder):
-        from engine.run.walkforward_commands import show_walk
-        from engine.run.walkforward_evidence import refresh_checks
+        from engine.run.walkforward.commands import show_walk
+        from engine.run.walkforward.evidence import refresh_checks
 
         refresh_checks(folder)
         return show_walk(folder, as_json)
     if is_retraining(folder):
-        from engine.run.retrain_commands import refresh_checks as refresh_result
-        from engine.run.retrain_commands import show_retraining
+        from engine.run.retrain.commands import refresh_checks as refresh_result
+        from engine.run.retrain.commands import show_retraining
 
         refresh_result(folder)
         return show_retraining(folder, as_json)
@@ -116,7 +116,7 @@ def show_config(config: str, overrides: tuple[str, ...], as_json: bool) -> Resul
 
 
 def _train(settings: Settings, folder: Path, resume: bool = False) -> Result:
-    from engine.run.training import train_run
+    from engine.run.training.run import train_run
 
     say(f"run folder {folder}")
     trained = train_run(settings, folder, resume)
@@ -126,7 +126,7 @@ def _train(settings: Settings, folder: Path, resume: bool = False) -> Result:
 def _train_seeds(
     settings: Settings, folder: Path, seeds: int, resume: bool, as_json: bool
 ) -> Result:
-    from engine.run.seeds import table_of, train_seeds
+    from engine.run.training.seeds import table_of, train_seeds
 
     say(f"run folder {folder}")
     summary = train_seeds(settings, folder, seeds, resume)
@@ -146,7 +146,7 @@ def _backtest(settings: Settings, checkpoint: Path | None, folder: Path, as_json
 
 
 def _rehearse(settings: Settings, checkpoint: Path, folder: Path, as_json: bool) -> Result:
-    from engine.run.rehearse_commands import lines, play_of, rehearse_into
+    from engine.run.rehearse.commands import lines, play_of, rehearse_into
 
     say(
         f"rehearsing {REHEARSED} sessions as paper trading, over HTTP to an exchange of this process"

@@ -15,14 +15,14 @@ from engine.report.folder import RunFolder
 from engine.report.formats import FILL_RULES
 from engine.run.backtest import baseline_trader, new_venue, run_baselines, through_backtrader
 from engine.run.build import dates, require_checkpoint, spec_of
-from engine.run.checks import checks_of
+from engine.run.check.findings import checks_of
 from engine.run.console import progress
 from engine.run.counting import SERIES, counted, proven, seen
 from engine.run.crossings import with_best_windows
 from engine.run.outputs import write_run
 from engine.run.record import Recorder
-from engine.run.training import training_warnings
-from engine.run.validation import score_of
+from engine.run.training.run import training_warnings
+from engine.run.training.validation import score_of
 from engine.settings import Settings
 from engine.trader import Trader, TraderSpec
 

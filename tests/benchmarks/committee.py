@@ -11,7 +11,7 @@ from engine.run.backtest import new_venue
 from engine.run.evaluation import deployed
 from engine.run.record import Recorder
 from engine.run.replay import replay
-from engine.run.walkforward_plan import AGENT, WalkForward
+from engine.run.walkforward.plan import AGENT, WalkForward
 from engine.settings import Settings
 from engine.trader import Trader
 

@@ -30,8 +30,8 @@ from engine.run.counting import SERIES, counted, seen
 from engine.run.outputs import metrics_of
 from engine.run.record import Recorder
 from engine.run.relay import Turn, relay
-from engine.run.validation import score_of
-from engine.run.walkforward_plan import AGENT, Part, WalkForward, plan
+from engine.run.training.validation import score_of
+from engine.run.walkforward.plan import AGENT, Part, WalkForward, plan
 from engine.settings import Settings, load
 from engine.trials import Ledger, Trial
 from tests.benchmarks.committee import together

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from engine.bars import Bars
-from engine.run.rehearse import Play, Rehearsed, rehearse
-from engine.run.rehearse_compare import compare
+from engine.run.rehearse.compare import compare
+from engine.run.rehearse.run import Play, Rehearsed, rehearse
 from engine.settings import Settings
 from engine.sources import DataSettings, load
 from tests.benchmarks.harness import Row

@@ -38,8 +38,8 @@ from engine.bars import Bars
 from engine.report.folder import RunFolder
 from engine.run.build import ROOT, bars_of, dates
 from engine.run.evaluation import evaluate
-from engine.run.seeds import seeded
-from engine.run.training import PARTS, TRAINING, train_run
+from engine.run.training.run import PARTS, TRAINING, train_run
+from engine.run.training.seeds import seeded
 from engine.settings import Settings, load
 from tests.benchmarks.harness import say
 from tests.benchmarks.tdqn_table import Result, table

@@ -10,11 +10,11 @@ import pytest
 from engine.checkpoint import read
 from engine.observation import Observation
 from engine.run.backtest import new_venue
-from engine.run.executor import Inline
 from engine.run.relay import relay
-from engine.run.walkforward import walk_forward
-from engine.run.walkforward_plan import AGENT
-from engine.run.walkforward_stitch import turns_of
+from engine.run.training.executor import Inline
+from engine.run.walkforward.plan import AGENT
+from engine.run.walkforward.run import walk_forward
+from engine.run.walkforward.stitch import turns_of
 from engine.settings import build
 from engine.trials import Ledger
 from tests.benchmarks.committee import Committee

@@ -17,8 +17,8 @@ import pytest
 
 from engine import clock
 from engine.clock import FakeClock
-from engine.run.schedule import Schedule
-from engine.run.schedule_loop import run_virtual
+from engine.run.schedule.loop import run_virtual
+from engine.run.schedule.timetable import Schedule
 from engine.settings_paper import ScheduleSettings
 from tests.looks import Decider, Diary, Messages, SetClock, exchange_hours, utc
 
@@ -229,10 +229,10 @@ RUNNER = """
 import sys
 from datetime import UTC, datetime
 from engine.clock import SystemClock
-from engine.run.notify import LogNotifier
+from engine.run.schedule.notify import LogNotifier
 from engine.run.paper.result import CycleResult
-from engine.run.schedule import Schedule
-from engine.run.schedule_loop import run
+from engine.run.schedule.timetable import Schedule
+from engine.run.schedule.loop import run
 from engine.settings_paper import ScheduleSettings
 
 def say(text):

@@ -17,8 +17,8 @@ from engine.run.backtest import new_venue
 from engine.run.build import bars_of, dates
 from engine.run.evaluation import deployed
 from engine.run.replay import replay
-from engine.run.training import train_run
-from engine.run.validation import score_of
+from engine.run.training.run import train_run
+from engine.run.training.validation import score_of
 from engine.settings import Settings, build
 from engine.trader import Trader
 

@@ -18,13 +18,13 @@ from engine.observation import Scaler
 from engine.policy import ActionSpace
 from engine.report.folder import RunFolder
 from engine.run.build import bars_of
-from engine.run.executor import Inline
-from engine.run.placebo import Row, run_check, table_of, verdict
-from engine.run.placebo_commands import ASKED, run_placebo
-from engine.run.placebo_markets import MARKETS, PRICE, placebo
-from engine.run.placebo_plan import CONTROL, TWIN, Placebo, chosen_markets
-from engine.run.placebo_score import excess_returns, optimum
+from engine.run.check.placebo import Row, run_check, table_of, verdict
+from engine.run.check.placebo_commands import ASKED, run_placebo
+from engine.run.check.placebo_markets import MARKETS, PRICE, placebo
+from engine.run.check.placebo_plan import CONTROL, TWIN, Placebo, chosen_markets
+from engine.run.check.placebo_score import excess_returns, optimum
 from engine.run.replay import replay
+from engine.run.training.executor import Inline
 from engine.settings import build
 from engine.settings_placebo import PlaceboSettings
 from engine.trader import Trader, TraderSpec

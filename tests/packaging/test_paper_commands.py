@@ -11,9 +11,9 @@ import pytest
 
 from brokers.alpaca.keys import KEY_ID, SECRET
 from engine.cli import run
-from engine.run import schedule_loop
 from engine.run.paper import commands
-from engine.run.schedule import Schedule
+from engine.run.schedule import loop as schedule_loop
+from engine.run.schedule.timetable import Schedule
 from tests.paper_account import Stage, sample_bars, staged
 
 FIRST = date(2010, 1, 4)

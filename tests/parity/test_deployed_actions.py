@@ -9,7 +9,7 @@ import torch
 
 from agents.checkpoint import Writer
 from engine.policy import ActionSpace, greedy, valid_actions
-from engine.run.parity import check_parity, through_replay
+from engine.run.check.parity import check_parity, through_replay
 from engine.step import StepPolicy
 from tests.markets import made_up
 from tests.rollouts import Parts

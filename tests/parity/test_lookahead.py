@@ -20,8 +20,8 @@ from engine.features import FeatureSet
 from engine.observation import Observation, Scaler
 from engine.policy import ActionSpace, Wish
 from engine.report.cautions import cautions
-from engine.run.lookahead import LookaheadResult, Pipeline, check_lookahead, standard
-from engine.run.lookahead_strategy import (
+from engine.run.check.lookahead import LookaheadResult, Pipeline, check_lookahead, standard
+from engine.run.check.lookahead_strategy import (
     SEGMENTS,
     check_network,
     check_runs,
@@ -29,7 +29,7 @@ from engine.run.lookahead_strategy import (
     check_strategy,
     check_units,
 )
-from engine.run.pipelines import fit_on
+from engine.run.check.pipelines import fit_on
 from engine.trader import Trader, TraderSpec
 from engine.venue import Outcome, SimVenue, VenueSettings
 from tests.leaks import CLEAN, LEAKS, scaled_on_train

@@ -13,7 +13,7 @@ from engine.limits import Limits
 from engine.observation import Observation, Scaler
 from engine.policy import ActionSpace, Wish
 from engine.run.backtest import through_backtrader
-from engine.run.parity import check_parity, compare, through_replay
+from engine.run.check.parity import check_parity, compare, through_replay
 from engine.settings import AgentSettings, NetworkSettings
 from engine.sources import DataSettings, load
 from engine.step import StepPolicy

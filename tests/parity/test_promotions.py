@@ -9,17 +9,17 @@ import pytest
 from engine.checkpoint import read
 from engine.cli import run
 from engine.registry import Registry
-from engine.run.chaos import Chaos
 from engine.run.paper import decide, pickup
 from engine.run.paper.against import told
 from engine.run.paper.arrays import unpack
 from engine.run.paper.compare import life_of
 from engine.run.paper.look import Look
 from engine.run.paper.state import State
-from engine.run.rehearse import Play, Promotion, rehearse
-from engine.run.rehearse_agents import turns_of
-from engine.run.rehearse_commands import HASTY
-from engine.run.rehearse_compare import compare
+from engine.run.rehearse.agents import turns_of
+from engine.run.rehearse.chaos import Chaos
+from engine.run.rehearse.commands import HASTY
+from engine.run.rehearse.compare import compare
+from engine.run.rehearse.run import Play, Promotion, rehearse
 from engine.settings import Settings
 from engine.trader import Trader
 from tests.kill_oracle import violations
@@ -141,7 +141,7 @@ def test_backtest_whose_turns_are_a_session_off_does_not_agree(lived, monkeypatc
             for turn, start, end in zip(turns, starts, [*ends, turns[-1].last], strict=True)
         ]
 
-    monkeypatch.setattr("engine.run.rehearse_compare.turns_of", shifted)
+    monkeypatch.setattr("engine.run.rehearse.compare.turns_of", shifted)
     agreement = compare(lived.play, lived.found)
     differ = {line.what: line.session for line in agreement.lines if line.differ}
     assert differ["memory"] == str(lived.play.sessions[CHANGES[0]])

@@ -24,7 +24,7 @@ from engine.run.backtest import baseline_trader, new_venue, run_baselines, throu
 from engine.run.build import dates
 from engine.run.crossings import with_best_windows
 from engine.run.evaluation import evaluate
-from engine.run.walkforward_plan import plan, window_table
+from engine.run.walkforward.plan import plan, window_table
 from engine.settings import load
 from engine.sources import load as load_bars
 from tests.ten_instruments import PUBLISHED, TICKERS, one_file

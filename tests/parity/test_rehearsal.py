@@ -12,12 +12,12 @@ import pytest
 from brokers.exchange.faults import Faults, Rule
 from engine.bars import OPEN, VOLUME, Bars
 from engine.cli import run
-from engine.run.chaos import Chaos
 from engine.run.paper import against
 from engine.run.paper.compare import life_of
-from engine.run.rehearse import Play, Rehearsed, rehearse
-from engine.run.rehearse_commands import FILE, HASTY, rehearse_into
-from engine.run.rehearse_compare import Agreement, compare
+from engine.run.rehearse.chaos import Chaos
+from engine.run.rehearse.commands import FILE, HASTY, rehearse_into
+from engine.run.rehearse.compare import Agreement, compare
+from engine.run.rehearse.run import Play, Rehearsed, rehearse
 from engine.settings import Settings
 from tests.paper_account import COSTS, sample_bars, save_checkpoint
 

@@ -13,7 +13,7 @@ from engine.cli import run
 from engine.clock import FakeClock
 from engine.errors import UsageError
 from engine.run.build import find_settings
-from engine.run.doctor import Check, Probing, examine, run_doctor
+from engine.run.paper.doctor import Check, Probing, examine, run_doctor
 from engine.run.paper.lock import held
 from engine.run.paper.room import LOCK
 from engine.settings import Settings

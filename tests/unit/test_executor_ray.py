@@ -14,11 +14,11 @@ import pytest
 
 from agents.monitor import METRICS
 from engine.errors import UsageError
-from engine.run import executor_ray
-from engine.run.executor import Inline, Job, chosen, outcome
-from engine.run.executor_ray import PART, SHARED, Ray
-from engine.run.training import TRAINING
-from engine.run.walkforward import walk_forward
+from engine.run.training import executor_ray
+from engine.run.training.executor import Inline, Job, chosen, outcome
+from engine.run.training.executor_ray import PART, SHARED, Ray
+from engine.run.training.run import TRAINING
+from engine.run.walkforward.run import walk_forward
 from engine.settings import Settings, build
 from engine.trials import Ledger
 from tests.unit.test_trials import PLAN, fill

@@ -22,7 +22,7 @@ from engine.masks import finite
 from engine.observation import Observation
 from engine.policy import BUY, HOLD, SELL, ActionSpace, decode, greedy, valid_actions
 from engine.reasons import Reason
-from engine.run.parity import through_environment
+from engine.run.check.parity import through_environment
 from engine.settings import build
 from engine.step import StepPolicy
 from engine.trader import Trader

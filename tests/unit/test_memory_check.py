@@ -12,10 +12,10 @@ from engine.features import FeatureSet
 from engine.observation import Observation, Scaler
 from engine.policy import ActionSpace, Wish, decode, greedy, leaning
 from engine.report.folder import RunFolder
-from engine.run.checks import checks_of, enter, refresh
+from engine.run.check.findings import checks_of, enter, refresh
+from engine.run.check.memory import MemoryResult, check_memory
+from engine.run.check.memory_commands import found_in, run_memory, table_of, verdict
 from engine.run.evaluation import evaluate
-from engine.run.memory_check import MemoryResult, check_memory
-from engine.run.memory_commands import found_in, run_memory, table_of, verdict
 from engine.settings import Settings, build
 from engine.trader import TraderSpec
 from engine.trials import Ledger

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from engine.errors import SettingsError, UsageError
-from engine.run.notify import VARIABLE, AppriseNotifier, LogNotifier, addresses, notifier
+from engine.run.schedule.notify import VARIABLE, AppriseNotifier, LogNotifier, addresses, notifier
 
 # apprise imports what Python 3.13 drops, with a replacement at hand.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")

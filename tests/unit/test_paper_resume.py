@@ -17,10 +17,10 @@ from engine.checkpoint import RECORD
 from engine.clock import SystemClock
 from engine.errors import SettingsError, UsageError, VenueUnavailable
 from engine.reasons import Reason
-from engine.run.notify import VARIABLE
 from engine.run.paper import commands
 from engine.run.paper.bars_kept import bars_from
 from engine.run.paper.room import furnish
+from engine.run.schedule.notify import VARIABLE
 from tests.fault_account import account, few_bars
 from tests.paper_account import START, settings_for
 

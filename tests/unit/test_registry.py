@@ -13,7 +13,7 @@ from engine.checkpoint import POLICY, RECORD, read
 from engine.errors import CheckpointError, DataError, UsageError
 from engine.registry import CHECKPOINTS, Registry
 from engine.registry_story import HISTORY
-from engine.run.registry_commands import verify
+from engine.run.retrain.registry_commands import verify
 from engine.settings import build
 from tests.registries import LINEAGE, ids, registry_of, sibling
 

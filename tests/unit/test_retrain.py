@@ -23,15 +23,18 @@ from engine.promotion import Rule, Verdict
 from engine.registry import Registry
 from engine.report.folder import RunFolder
 from engine.report.retraining import RESULT
-from engine.run import check_commands, data_commands, retrain_judge, training
-from engine.run import retrain as stages
-from engine.run.executor import Inline, Job
+from engine.run import data_commands
+from engine.run.check import commands as check_commands
 from engine.run.paper.lock import held
-from engine.run.registry_commands import promote, rollback
-from engine.run.retrain import retrain
-from engine.run.retrain_commands import keep_to_budget, refresh, run_retrain
-from engine.run.retrain_plan import best_of, plan
-from engine.run.retrain_report import lines, print_retraining
+from engine.run.retrain import judge as retrain_judge
+from engine.run.retrain import run as stages
+from engine.run.retrain.commands import keep_to_budget, refresh, run_retrain
+from engine.run.retrain.plan import best_of, plan
+from engine.run.retrain.registry_commands import promote, rollback
+from engine.run.retrain.report import lines, print_retraining
+from engine.run.retrain.run import retrain
+from engine.run.training import run as training
+from engine.run.training.executor import Inline, Job
 from engine.settings import Settings, build
 from engine.sources import DataSettings, load
 from engine.trials import Ledger, Plan

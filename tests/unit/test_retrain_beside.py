@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.clock import FakeClock
-from engine.run.retrain_beside import (
+from engine.run.retrain.beside import (
     ANSWER,
     ASKED,
     STATE,
@@ -20,8 +20,8 @@ from engine.run.retrain_beside import (
     last_retraining,
     retrainer_of,
 )
-from engine.run.schedule import Schedule
-from engine.run.schedule_loop import run_virtual
+from engine.run.schedule.loop import run_virtual
+from engine.run.schedule.timetable import Schedule
 from engine.settings import Settings, build, load
 from engine.settings_paper import ScheduleSettings
 from engine.settings_retrain import RetrainSchedule

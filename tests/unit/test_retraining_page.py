@@ -23,8 +23,8 @@ from engine.report.retraining_sections import (
     lineage_rows,
     rival_rows,
 )
+from engine.run.check.memory_commands import found_in
 from engine.run.compare_training import holds_training
-from engine.run.memory_commands import found_in
 from tests import made_up_retraining as made
 
 

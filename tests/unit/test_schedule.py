@@ -15,10 +15,10 @@ import pytest
 
 from engine.clock import FakeClock, now
 from engine.errors import DataError, TradingHalted, UsageError, VenueUnavailable
-from engine.run.health import read_health
-from engine.run.schedule import Schedule
-from engine.run.schedule_loop import run_virtual
-from engine.run.schedule_trigger import SessionTrigger, window_shuts
+from engine.run.schedule.health import read_health
+from engine.run.schedule.loop import run_virtual
+from engine.run.schedule.timetable import Schedule
+from engine.run.schedule.trigger import SessionTrigger, window_shuts
 from engine.settings_paper import ScheduleSettings
 from tests.looks import Diary, Messages, utc
 

@@ -9,8 +9,8 @@ import pytest
 
 from engine.checkpoint import read
 from engine.errors import CheckpointError
-from engine.run.training import _Line, require_same, seed_folders, train_run, training_warnings
-from engine.run.validation import score_of
+from engine.run.training.run import _Line, require_same, seed_folders, train_run, training_warnings
+from engine.run.training.validation import score_of
 from engine.settings import Settings, build
 
 CURVE = np.array([100.0, 110.0, 99.0, 108.9])  # returns 0.1, -0.1, 0.1

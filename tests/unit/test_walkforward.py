@@ -21,19 +21,19 @@ from engine.report.folder import RunFolder
 from engine.report.walk_page import PAGE, write_walk_page
 from engine.run.backtest import new_venue, through_backtrader
 from engine.run.build import bars_of
-from engine.run.checks import enter
+from engine.run.check.findings import enter
 from engine.run.commands import run_report
 from engine.run.compare_commands import run_compare
 from engine.run.compare_training import training_entry
 from engine.run.evaluation import deployed
-from engine.run.executor import Inline, Job, outcome
 from engine.run.relay import relay
-from engine.run.walkforward import WINDOWS, walk_forward
-from engine.run.walkforward_compare import across
-from engine.run.walkforward_evidence import write_evidence
-from engine.run.walkforward_plan import AGENT, TWIN, WalkForward, plan
-from engine.run.walkforward_report import print_walk
-from engine.run.walkforward_stitch import turns_of
+from engine.run.training.executor import Inline, Job, outcome
+from engine.run.walkforward.compare import across
+from engine.run.walkforward.evidence import write_evidence
+from engine.run.walkforward.plan import AGENT, TWIN, WalkForward, plan
+from engine.run.walkforward.report import print_walk
+from engine.run.walkforward.run import WINDOWS, walk_forward
+from engine.run.walkforward.stitch import turns_of
 from engine.settings import Settings, build
 from engine.trader import Trader
 from engine.trials import Ledger

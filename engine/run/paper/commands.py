@@ -18,7 +18,6 @@ from engine.journal import Journal
 from engine.run.build import find_settings
 from engine.run.console import echo, say
 from engine.run.log import log_to
-from engine.run.notify import addresses, notifier
 from engine.run.paper.bars_kept import day
 from engine.run.paper.cycle import load, run_cycle
 from engine.run.paper.lock import held
@@ -28,6 +27,7 @@ from engine.run.paper.reconcile import differences
 from engine.run.paper.result import CycleResult
 from engine.run.paper.room import CALENDAR, JOURNAL, KILL, LOCK, Room, furnish
 from engine.run.paper.state import State, book_body
+from engine.run.schedule.notify import addresses, notifier
 from engine.settings import Settings
 
 Result = dict[str, Any]
@@ -66,9 +66,9 @@ def run_once(settings: Settings, session: date | None, as_json: bool) -> Result:
 
 def run_forever(settings: Settings) -> Result:
     """Look at the account at the right times of every session, until a signal comes."""
-    from engine.run.retrain_beside import beside, retrainer_of
-    from engine.run.schedule import Schedule
-    from engine.run.schedule_loop import run
+    from engine.run.retrain.beside import beside, retrainer_of
+    from engine.run.schedule.loop import run
+    from engine.run.schedule.timetable import Schedule
 
     room, keys = _open(settings)
     secrets = _secrets(keys)

@@ -12,11 +12,11 @@ from engine.errors import UsageError
 from engine.hosts import is_loopback
 from engine.journal import Entry, Journal
 from engine.run.console import echo
-from engine.run.health import read_health
 from engine.run.paper.drift import said
 from engine.run.paper.pickup import standing
 from engine.run.paper.room import CALENDAR, JOURNAL, KILL
 from engine.run.paper.state import State
+from engine.run.schedule.health import read_health
 from engine.settings import Settings
 
 Result = dict[str, Any]
@@ -46,7 +46,7 @@ def status(settings: Settings, as_json: bool) -> Result:
 
 
 def _told(settings: Settings, state: State, folder: Path, now: datetime) -> Result:
-    from engine.run.retrain_beside import last_retraining
+    from engine.run.retrain.beside import last_retraining
 
     opened = state.opened or {}
     symbols = opened.get("symbols", [])

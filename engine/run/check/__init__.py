@@ -1,0 +1,1 @@
+"""Checks: look-ahead, memory, parity and placebo, each a command whose findings reports show."""

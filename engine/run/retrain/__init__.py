@@ -1,0 +1,1 @@
+"""Retraining: challengers against the champion, the rules of promotion, the registry."""

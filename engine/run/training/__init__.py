@@ -1,0 +1,1 @@
+"""Training: one run, several seeds side by side, and where their processes live."""

@@ -1,0 +1,1 @@
+"""Walk-forward: train in every window, test what validation chose, stitch the tests together."""
