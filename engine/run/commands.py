@@ -12,7 +12,7 @@ from engine.run.build import bars_of, find_settings, run_folder, settings_for
 from engine.run.check.findings import refresh
 from engine.run.console import echo, say
 from engine.run.evaluation import evaluate
-from engine.run.training.run import TRAINING, seed_folders
+from engine.run.training.folder import TRAINING, seed_folders
 from engine.settings import Settings
 from engine.settings_text import as_toml
 

@@ -16,7 +16,7 @@ from engine.report.folder import RunFolder
 from engine.report.retraining import is_retraining
 from engine.run.build import bars_of, dates
 from engine.run.counting import SERIES
-from engine.run.training.run import TRAINING, seed_folders
+from engine.run.training.folder import TRAINING, seed_folders
 from engine.settings import Settings, build
 
 

@@ -21,7 +21,7 @@ from engine.run.counting import SERIES, counted, proven, seen
 from engine.run.crossings import with_best_windows
 from engine.run.outputs import write_run
 from engine.run.record import Recorder
-from engine.run.training.run import training_warnings
+from engine.run.training.folder import training_warnings
 from engine.run.training.validation import score_of
 from engine.settings import Settings
 from engine.trader import Trader, TraderSpec

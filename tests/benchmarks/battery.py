@@ -35,7 +35,7 @@ from agents.networks import ActorCritic
 from agents.train import LEARNERS
 from engine.checkpoint import CheckpointInfo
 from engine.policy import decode, greedy
-from engine.run.training.run import WHERE
+from engine.run.training.resuming import WHERE
 from tests.benchmarks.agent import record, sample, spec_for
 from tests.benchmarks.harness import say
 from tests.benchmarks.plan import TWIN, Plan

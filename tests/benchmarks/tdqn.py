@@ -38,7 +38,9 @@ from engine.bars import Bars
 from engine.report.folder import RunFolder
 from engine.run.build import ROOT, bars_of, dates
 from engine.run.evaluation import evaluate
-from engine.run.training.run import PARTS, TRAINING, train_run
+from engine.run.training.folder import TRAINING
+from engine.run.training.resuming import PARTS
+from engine.run.training.run import train_run
 from engine.run.training.seeds import seeded
 from engine.settings import Settings, load
 from tests.benchmarks.harness import say

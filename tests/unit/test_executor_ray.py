@@ -17,7 +17,7 @@ from engine.errors import UsageError
 from engine.run.training import executor_ray
 from engine.run.training.executor import Inline, Job, chosen, outcome
 from engine.run.training.executor_ray import PART, SHARED, Ray
-from engine.run.training.run import TRAINING
+from engine.run.training.folder import TRAINING
 from engine.run.walkforward.run import walk_forward
 from engine.settings import Settings, build
 from engine.trials import Ledger

@@ -9,7 +9,9 @@ import pytest
 
 from engine.checkpoint import read
 from engine.errors import CheckpointError
-from engine.run.training.run import _Line, require_same, seed_folders, train_run, training_warnings
+from engine.run.training.folder import seed_folders, training_warnings
+from engine.run.training.resuming import require_same
+from engine.run.training.run import _Line, train_run
 from engine.run.training.validation import score_of
 from engine.settings import Settings, build
 

@@ -13,7 +13,7 @@ from engine.run.check.findings import enter
 from engine.run.check.memory import MOVED, MemoryResult, check_memory
 from engine.run.console import echo
 from engine.run.evaluation import deployed
-from engine.run.training.run import TRAINING
+from engine.run.training.folder import TRAINING
 from engine.settings import Settings, build
 from engine.step import StepPolicy
 

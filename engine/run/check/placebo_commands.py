@@ -13,7 +13,7 @@ from engine.run.check.placebo_plan import CONTROL, NO_EDGE, Placebo, chosen_mark
 from engine.run.console import echo, say
 from engine.run.outputs import describe_data, versions
 from engine.run.training.executor import chosen, local
-from engine.run.training.run import PARTS, require_bars, require_begun, require_same
+from engine.run.training.resuming import PARTS, require_bars, require_begun, require_same
 from engine.run.walkforward.run import FREE
 from engine.settings import Settings
 

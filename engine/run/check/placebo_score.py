@@ -19,7 +19,7 @@ from engine.run.counting import counted, seen
 from engine.run.evaluation import deployed, turnover_a_bar
 from engine.run.record import Recorder
 from engine.run.replay import replay
-from engine.run.training.run import TRAINING
+from engine.run.training.folder import TRAINING
 from engine.run.training.validation import YEAR, score_of
 from engine.settings import Settings
 from engine.trader import Trader

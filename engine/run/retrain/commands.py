@@ -21,7 +21,7 @@ from engine.run.paper.lock import held
 from engine.run.retrain.report import print_retraining
 from engine.run.retrain.run import retrain
 from engine.run.training.executor import chosen, local
-from engine.run.training.run import TRAINING
+from engine.run.training.folder import TRAINING
 from engine.settings import Settings, build
 
 LOCK = ".retraining"

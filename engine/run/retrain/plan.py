@@ -19,7 +19,7 @@ from typing import Any
 from engine.bars import Bars
 from engine.errors import DataError
 from engine.run.training.executor import Job
-from engine.run.training.run import TRAINING
+from engine.run.training.folder import TRAINING
 from engine.settings import Settings, build
 from engine.windows import Segment
 

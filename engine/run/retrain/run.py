@@ -24,7 +24,7 @@ from engine.run.retrain.plan import Retraining, best_of, fixed, plan
 from engine.run.retrain.promoting import account_at_rest
 from engine.run.training.executor import Executor, Job, is_done, outcome
 from engine.run.training.job_progress import train_all
-from engine.run.training.run import PARTS, require_bars, require_begun, require_same
+from engine.run.training.resuming import PARTS, require_bars, require_begun, require_same
 from engine.settings import Settings
 
 Result = dict[str, Any]

@@ -20,7 +20,8 @@ from typing import Any, Protocol
 
 from engine.errors import TradingError
 from engine.report.folder import RunFolder
-from engine.run.training.run import TRAINING, train_run
+from engine.run.training.folder import TRAINING
+from engine.run.training.run import train_run
 from engine.settings import Settings, build
 from engine.settings_training import TrainSettings
 

@@ -23,7 +23,7 @@ from engine.errors import UsageError
 from engine.report.folder import RunFolder
 from engine.run.console import say
 from engine.run.training.executor import Job, train_job
-from engine.run.training.run import TRAINING
+from engine.run.training.folder import TRAINING
 from engine.settings import build
 from engine.trials import Ledger
 

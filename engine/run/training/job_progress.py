@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from engine.run.console import Progress, TimeLeft, progress
 from engine.run.training.executor import Executor, Job, outcome
-from engine.run.training.run import TRAINING
+from engine.run.training.folder import TRAINING
 
 
 def train_all(jobs: Sequence[Job], executor: Executor, resume: bool) -> bool:

@@ -20,7 +20,8 @@ from engine.report.folder import RunFolder
 from engine.run.console import Progress, progress, say
 from engine.run.outputs import versions
 from engine.run.training.executor import HERE, Job, Processes, chosen
-from engine.run.training.run import TRAINING, require_same
+from engine.run.training.folder import TRAINING
+from engine.run.training.resuming import require_same
 from engine.settings import Settings
 
 COVERAGE = (

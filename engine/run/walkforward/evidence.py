@@ -14,7 +14,7 @@ from engine.report.folder import RunFolder, write_json
 from engine.report.walk_cautions import ENOUGH_SEEDS
 from engine.run.check.findings import checks_of_several
 from engine.run.counting import proven
-from engine.run.training.run import TRAINING
+from engine.run.training.folder import TRAINING
 from engine.run.walkforward.plan import AGENT, WalkForward
 from engine.settings import Settings, build
 from engine.trials import Ledger

@@ -19,7 +19,7 @@ from engine.bars import Bars
 from engine.errors import DataError, SettingsError
 from engine.features import FeatureSet
 from engine.run.training.executor import HERE, Job
-from engine.run.training.run import TRAINING
+from engine.run.training.folder import TRAINING
 from engine.settings import Settings, SplitSettings, build
 from engine.settings_agent import window_of
 from engine.windows import Reach, Segment, Window, plan_windows, require_untouched

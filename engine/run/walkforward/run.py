@@ -16,7 +16,7 @@ from engine.run.console import progress, say
 from engine.run.outputs import describe_data, versions
 from engine.run.training.executor import Executor, is_done, outcome
 from engine.run.training.job_progress import train_all
-from engine.run.training.run import PARTS, WHERE, require_bars, require_begun, require_same
+from engine.run.training.resuming import PARTS, WHERE, require_bars, require_begun, require_same
 from engine.run.walkforward.plan import Part, WalkForward, plan, window_table
 from engine.run.walkforward.stitch import Rivals, write_record
 from engine.run.walkforward.summary import sum_up
