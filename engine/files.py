@@ -28,6 +28,13 @@ def atomic(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         raise
 
 
+def put_text(path: Path, text: str) -> Path:
+    """Write a whole text file in one step and return its path."""
+    with atomic(path) as file:
+        file.write(text)
+    return path
+
+
 def to_disk(path: Path) -> None:
     """Wait until a file, or the names in a folder, outlive a loss of power."""
     handle = os.open(path, os.O_RDONLY)

@@ -22,7 +22,7 @@ from engine import clock
 from engine.data.history import History
 from engine.data.revisions import FIELDS, Revision, joined, numbers, revisions
 from engine.errors import DataError, UsageError
-from engine.files import atomic
+from engine.files import atomic, put_text
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -202,8 +202,8 @@ class Cache:
 
     def _commit(self, manifest: Manifest, symbol: str, entry: Entry) -> None:
         symbols = dict(sorted((manifest.symbols | {symbol: entry}).items()))
-        with atomic(self.folder / MANIFEST) as file:
-            file.write(manifest.model_copy(update={"symbols": symbols}).model_dump_json(indent=1))
+        told = manifest.model_copy(update={"symbols": symbols})
+        put_text(self.folder / MANIFEST, told.model_dump_json(indent=1))
         old = manifest.symbols.get(symbol)
         if old is not None and old.file != entry.file:
             (self.folder / old.file).unlink(missing_ok=True)

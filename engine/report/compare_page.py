@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.account import Conventions
-from engine.files import atomic
+from engine.files import put_text
 from engine.metrics import BY_KEY
 from engine.paired import EQUAL
 from engine.report.cautions import Caution
@@ -29,9 +29,7 @@ HARMLESS = ("sessions",)  # differ with the dates
 def write_compare(comparison: Comparison, path: Path) -> Path:
     """Write the page of a comparison and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as file:
-        file.write(render(comparison))
-    return path
+    return put_text(path, render(comparison))
 
 
 def render(comparison: Comparison) -> str:

@@ -23,11 +23,12 @@ from typing import Any
 import numpy as np
 
 from engine.errors import DataError
-from engine.files import atomic
+from engine.files import atomic, put_text
 
 Table = dict[str, np.ndarray]
 Columns = Mapping[str, np.ndarray | Sequence[Any]]
 
+PAGE = "report.html"
 JSON_PARTS = ("settings", "versions", "data", "metrics", "summary")
 TABLES: dict[str, tuple[str, ...]] = {
     "equity": ("session", "agent"),
@@ -148,8 +149,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         text = json.dumps(content, indent=2, allow_nan=False, default=_plain)
     except (TypeError, ValueError) as error:
         raise DataError(f"{path}: cannot be written: {error}") from error
-    with atomic(path) as file:
-        file.write(text + "\n")
+    put_text(path, text + "\n")
 
 
 def write_table(path: Path, content: Columns, needed: Sequence[str] = ()) -> None:

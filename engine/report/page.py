@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from engine.account import Conventions
-from engine.files import atomic
+from engine.files import put_text
 from engine.metrics import BY_KEY
 from engine.report import paper, proof, sections
 from engine.report.cautions import cautions
 from engine.report.charts import chart_data, role_of
-from engine.report.folder import Run, RunFolder
+from engine.report.folder import PAGE, Run, RunFolder
 from engine.report.formats import BASES, FILL_RULES, percent, plain_name, shown
 from engine.report.shell import check_row, fill
 
@@ -23,11 +23,7 @@ def write_page(folder: Path) -> Path:
 
     Raises: DataError when the folder is not a run folder or a file in it is broken.
     """
-    path = folder / "report.html"
-    text = render(RunFolder(folder).read())
-    with atomic(path) as file:
-        file.write(text)
-    return path
+    return put_text(folder / PAGE, render(RunFolder(folder).read()))
 
 
 def render(run: Run) -> str:

@@ -6,16 +6,15 @@ The page is a function of the folder alone: what the registry did later is not i
 from pathlib import Path
 from typing import Any
 
-from engine.files import atomic
+from engine.files import put_text
 from engine.report import retraining_sections as rows
 from engine.report import sections
 from engine.report.charts import curve_data, line_data
+from engine.report.folder import PAGE
 from engine.report.formats import BASES, FILL_RULES
 from engine.report.retraining import CHAMPION, PICKED, Retraining, name_of, read_retraining
 from engine.report.retraining_cautions import retraining_cautions
 from engine.report.shell import check_row, fill
-
-PAGE = "report.html"
 
 
 def write_retraining_page(folder: Path) -> Path:
@@ -23,10 +22,7 @@ def write_retraining_page(folder: Path) -> Path:
 
     Raises: DataError when it has not ended or a file in it is broken.
     """
-    text = render(read_retraining(folder))
-    with atomic(folder / PAGE) as file:
-        file.write(text)
-    return folder / PAGE
+    return put_text(folder / PAGE, render(read_retraining(folder)))
 
 
 def render(run: Retraining) -> str:

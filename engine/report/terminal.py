@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from engine.metrics import BY_KEY
 from engine.report.cautions import cautions
-from engine.report.folder import Run, RunFolder
+from engine.report.folder import PAGE, Run, RunFolder
 from engine.report.formats import plain_name, shown
 from engine.report.proof import foot
 from engine.report.sections import accounts
@@ -35,7 +35,7 @@ def print_run(folder: Path, console: "Console | None" = None) -> None:
     """
     from rich.text import Text
 
-    run, page = RunFolder(folder).read(), folder / "report.html"
+    run, page = RunFolder(folder).read(), folder / PAGE
     console = console or terminal()
     days = run.equity["session"]
     title = run.summary.get("title") or run.summary.get("name") or run.path.name

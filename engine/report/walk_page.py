@@ -7,17 +7,17 @@ depends on other runs is read from evidence.json, written when the walk-forward 
 from pathlib import Path
 from typing import Any
 
-from engine.files import atomic
+from engine.files import put_text
 from engine.metrics import BY_KEY
 from engine.report import proof, sections
 from engine.report import walk_sections as rows
 from engine.report.charts import curve_data, exposure_data, line_data
+from engine.report.folder import PAGE
 from engine.report.formats import BASES, FILL_RULES, percent, plain_name, shown
 from engine.report.shell import check_row, fill
 from engine.report.walk import AGENT, TWIN, Walk, read_walk
 from engine.report.walk_cautions import walk_cautions
 
-PAGE = "report.html"
 CARDS = ("total_return", "sharpe", "max_drawdown", "turnover")
 
 
@@ -26,10 +26,7 @@ def write_walk_page(folder: Path) -> Path:
 
     Raises: DataError when it has not ended or a file in it is broken.
     """
-    text = render(read_walk(folder))
-    with atomic(folder / PAGE) as file:
-        file.write(text)
-    return folder / PAGE
+    return put_text(folder / PAGE, render(read_walk(folder)))
 
 
 def render(walk: Walk) -> str:

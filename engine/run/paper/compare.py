@@ -6,7 +6,7 @@ from typing import Any
 from engine.book import Book
 from engine.errors import UsageError
 from engine.journal import Journal
-from engine.report.folder import RunFolder
+from engine.report.folder import PAGE, RunFolder
 from engine.report.formats import FILL_RULES
 from engine.run.backtest import run_baselines
 from engine.run.build import run_folder
@@ -34,7 +34,7 @@ def compare(settings: Settings, out: Path | None, as_json: bool) -> Result:
         found = write_comparison(folder, named, life)
     if not as_json:
         show(folder)
-    return {"run": str(folder), "page": str(folder / "report.html"), "paper": found}
+    return {"run": str(folder), "page": str(folder / PAGE), "paper": found}
 
 
 def show(folder: Path) -> None:

@@ -14,8 +14,9 @@ from brokers.exchange.faults import Faults, load_rules
 from engine.bars import Bars
 from engine.clock import Clock
 from engine.errors import UsageError
-from engine.files import atomic
+from engine.files import put_text
 from engine.registry import Registry
+from engine.report.folder import PAGE
 from engine.run.build import bars_of, find_settings, run_folder
 from engine.run.console import echo, progress
 from engine.run.paper.result import CycleResult
@@ -201,7 +202,7 @@ def _page(folder: Path, play: Play) -> str | None:
         write_comparison(folder, play.settings.model_copy(update=update), life_of(folder))
     except UsageError:
         return None
-    return str(folder / "report.html")
+    return str(folder / PAGE)
 
 
 def _largest(row: Result) -> str:
@@ -244,8 +245,7 @@ def _day(option: str, text: str | None) -> date | None:
 
 
 def _write(path: Path, tree: Result) -> None:
-    with atomic(path) as file:
-        json.dump(tree, file, indent=1, default=_plain)
+    put_text(path, json.dumps(tree, indent=1, default=_plain))
 
 
 def _plain(item: Any) -> Any:

@@ -23,7 +23,7 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from engine.clock import Clock
-from engine.files import atomic
+from engine.files import put_text
 from engine.run.retrain.report import verdict
 from engine.run.schedule.clock import NEW_YORK
 from engine.run.schedule.notify import VARIABLE, Notifier
@@ -157,8 +157,7 @@ class Retrainer:
         _log.info("%s: %s", state, message)
         row = {"state": state, "at": self._clock.now().isoformat(timespec="seconds")}
         try:
-            with atomic(self._folder / STATE) as file:
-                json.dump(row | {"message": message}, file)
+            put_text(self._folder / STATE, json.dumps(row | {"message": message}))
         except OSError as error:  # a full disk must not stop a look at open orders
             _log.error("%s cannot be written: %s", self._folder / STATE, error)
 
@@ -171,8 +170,7 @@ def retrainer_of(
     It gets no address for messages, and the keys of the account only where it has to fetch bars.
     """
     asked = folder / ASKED
-    with atomic(asked) as file:
-        file.write(settings.model_dump_json())
+    put_text(asked, settings.model_dump_json())
     program = [sys.executable, "-c", "from engine.cli import main; main()"]
     idle = [path, "-c", "3"] if (path := shutil.which("ionice")) else []
     secret = {VARIABLE} | ({"APCA"} if settings.data.source != "alpaca" else set())

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.metrics import BY_KEY
+from engine.report.folder import PAGE
 from engine.report.formats import shown
 from engine.report.retraining import CHAMPION, PICKED, SHOWN, name_of
-from engine.report.retraining_page import PAGE
 from engine.report.retraining_sections import looks_words
 from engine.report.terminal import COLUMNS, terminal
 

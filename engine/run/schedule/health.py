@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from engine.errors import UsageError
-from engine.files import atomic
+from engine.files import put_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,7 @@ class Health:
 def write_health(path: Path, health: Health) -> None:
     """Put the file in place. Raises: OSError."""
     times = {name: _text(getattr(health, name)) for name in ("at", "next_look")}
-    with atomic(path) as file:
-        json.dump({"trading": "PAPER", **asdict(health), **times}, file, indent=1)
+    put_text(path, json.dumps({"trading": "PAPER", **asdict(health), **times}, indent=1))
 
 
 def read_health(path: Path) -> Health:

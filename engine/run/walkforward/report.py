@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.metrics import BY_KEY
+from engine.report.folder import PAGE
 from engine.report.formats import shown
 from engine.report.proof import foot
 from engine.report.terminal import COLUMNS, terminal
 from engine.report.walk import AGENT, TWIN, read_walk
 from engine.report.walk_cautions import walk_cautions
-from engine.report.walk_page import PAGE
 from engine.report.walk_sections import name_of, twin_words
 
 if TYPE_CHECKING:
