@@ -68,7 +68,7 @@ class BarsFeed(bt.feed.DataBase):
         # Kept where it is found at once; Backtrader asks for it some ten times a bar. (`_clock` is its own.)
         self._day_line = self.datetime = getattr(self.lines, "datetime")  # noqa: B009 (mypy: a tuple)
         self._next_row = 0
-        self._buffers: list[Any] = []  # every line, once they are filled in one go
+        self.loaded: list[Any] = []  # every line, once they are filled in one go
 
     def start(self) -> None:
         """Begin a run: read the bars once, into one array for each line."""
@@ -76,9 +76,9 @@ class BarsFeed(bt.feed.DataBase):
         self._next_row = 0
         self._values = _lines(self.p.bars, self._column, self.p.gaps)
         self._all_rows = len(self._values["datetime"])
-        for line in self._buffers:  # of an earlier run: Backtrader's again
+        for line in self.loaded:  # of an earlier run: Backtrader's again
             line.__class__, line.lencount = LineBuffer, 0
-        self._buffers = []
+        self.loaded = []
 
     @property
     def table(self) -> Bars | None:
@@ -86,7 +86,7 @@ class BarsFeed(bt.feed.DataBase):
 
         It is not so where sessions are left out, and where Backtrader looks at each bar as it comes.
         """
-        return self.p.bars if self._buffers and self.p.gaps == "flagged" else None
+        return self.p.bars if self.loaded and self.p.gaps == "flagged" else None
 
     def __len__(self) -> int:
         """Return how many bars have been delivered."""
@@ -110,20 +110,20 @@ class BarsFeed(bt.feed.DataBase):
             line.array = array("d", np.concatenate((values, ahead)).tobytes())
             line.__class__ = LoadedLine
         self._next_row = self._all_rows
-        self._buffers = [getattr(self.lines, alias) for alias in self._values]
+        self.loaded = [getattr(self.lines, alias) for alias in self._values]
         self._values = {}  # the lines have them now
         self.home()
 
     def next(self, datamaster: Any = None, ticks: bool = True) -> bool | None:
         """Move to the next bar: as Backtrader does, without its bookkeeping where all is loaded."""
-        if not self._buffers:
+        if not self.loaded:
             return bool(super().next(datamaster=datamaster, ticks=ticks))
-        row = self._buffers[0]._idx + 1
+        row = self.loaded[0]._idx + 1
         if row >= self._next_row:
             return False
         if datamaster is not None and self._day_line.array[row] > datamaster.datetime[0]:
             return False
-        for line in self._buffers:
+        for line in self.loaded:
             line._idx = row
         return True
 

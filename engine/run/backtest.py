@@ -51,13 +51,12 @@ def run_cerebro(
 
     With `send_last=False` the orders of the last bar are left in the broker's `queued`.
     """
-    import backtrader as bt
-
     from brokers.bridge import VenueBroker
     from brokers.feed import add_feeds
+    from brokers.loop import TableCerebro
     from strategies.agent import AgentStrategy
 
-    cerebro = bt.Cerebro(runonce=False, stdstats=False)
+    cerebro = TableCerebro(runonce=False, stdstats=False)
     broker = VenueBroker(venue, bars, send_last)
     cerebro.setbroker(broker)
     add_feeds(cerebro, bars)

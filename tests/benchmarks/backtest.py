@@ -20,6 +20,7 @@ import pandas as pd
 
 from brokers.bridge import VenueBroker
 from brokers.feed import add_feeds
+from brokers.loop import TableCerebro
 from engine.bars import CLOSE, HIGH, LOW, OPEN, VOLUME, Bars
 from engine.run.backtest import through_backtrader
 from engine.run.record import Recorder
@@ -73,7 +74,7 @@ def empty(frames: dict[str, pd.DataFrame]) -> None:
 
 def lean(bars: Bars, spec: TraderSpec) -> None:
     """Run nothing but the bare network step on our feeds and broker."""
-    cerebro = bt.Cerebro(runonce=False, stdstats=False)
+    cerebro = TableCerebro(runonce=False, stdstats=False)
     cerebro.setbroker(VenueBroker(_venue(bars, spec), bars))
     add_feeds(cerebro, bars)
     cerebro.addstrategy(BareStep, policy=policy())

@@ -21,6 +21,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from brokers.bridge import VenueBroker
 from brokers.feed import add_feeds
+from brokers.loop import TableCerebro
 from engine.bars import CLOSE, Bars
 from engine.costs import Costs
 from engine.run.backtest import collector_frozen
@@ -137,7 +138,7 @@ def ours(
     bars: Bars, add: Callable[[bt.Cerebro, Bars, Found], None], runonce: bool = False
 ) -> Found:
     """Run on our feeds and broker."""
-    cerebro, found = bt.Cerebro(runonce=runonce, stdstats=False), Found()
+    cerebro, found = TableCerebro(runonce=runonce, stdstats=False), Found()
     venue = SimVenue(CASH, (1, len(bars.symbols)), COSTS)
     cerebro.setbroker(VenueBroker(venue, bars))
     add_feeds(cerebro, bars)
