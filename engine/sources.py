@@ -155,6 +155,8 @@ def _synthetic(settings: DataSettings) -> Bars:
 def _from_path(path: Path, settings: DataSettings) -> list[tables.Table]:
     endings = (".parquet",) if settings.source == "parquet" else (".csv", ".csv.gz", ".zip")
     if not path.is_dir():
+        if not path.exists():
+            raise DataError(f"{path}: no such file or folder; change data.path")
         if not path.name.lower().endswith(endings):
             raise DataError(
                 f"{path}: expected a file ending in {' or '.join(endings)}; check data.source"

@@ -1,7 +1,7 @@
 """Read one file of prices as it is: names of columns, cells, line numbers. Judges no value.
 
-Formats: CSV with a header (plain, .gz, or zipped), Parquet, and the headerless zips of LEAN, which
-hold integers x 10,000 and New York time.
+Formats: CSV with a header (plain, .gz, or zipped), the three header lines that yfinance writes,
+Parquet, and the headerless zips of LEAN, which hold integers x 10,000 and New York time.
 """
 
 import csv
@@ -22,6 +22,7 @@ SUFFIXES = (".csv", ".csv.gz", ".zip", ".parquet")
 _LEAN_ROW = re.compile(r"^(\d{8} \d\d:\d\d|\d{1,8})$")
 _LEAN_SCALE = 10_000.0
 _PARTS = ("open", "high", "low", "close")
+_YFINANCE = ["Price", "Ticker", "Date"]  # first cells of its header lines, fields above tickers
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,8 @@ def _delimited(path: Path, rows: list[tuple[int, list[str]]]) -> Sheet:
         raise DataError(f"{path}: the file is empty; download it again")
     if path.name.lower().endswith(".zip") and _LEAN_ROW.match(rows[0][1][0].strip()):
         return _lean(path, rows)
+    if [cells[0].strip() for _, cells in rows[:3]] == _YFINANCE:
+        rows = _stacked(rows)
     header = [cell.strip() for cell in rows[0][1]]
     if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
         raise DataError(
@@ -118,6 +121,27 @@ def _delimited(path: Path, rows: list[tuple[int, list[str]]]) -> Sheet:
     cells_of = list(zip(*(cells for _, cells in good), strict=True)) or [()] * len(header)
     lines = np.array([line for line, _ in good], dtype=np.int64)
     return Sheet(str(path), dict(zip(header, cells_of, strict=True)), lines, tuple(ragged))
+
+
+def _stacked(rows: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+    # Fields above tickers, a column for each pair, become a column for each field and one of tickers.
+    # A ticker has no row where all its cells are empty: that day is another's.
+    (first, fields), (_, tickers), _, *days = rows
+    places: dict[str, dict[str, int]] = {}
+    for at, (field, ticker) in enumerate(zip(fields[1:], tickers[1:], strict=False), start=1):
+        places.setdefault(ticker.strip(), {})[field.strip()] = at
+    names = sorted({name for own in places.values() for name in own})
+    if len(fields) != len(tickers) or len(places) * len(names) != len(fields) - 1:
+        return rows  # not what it looked like: judged as it stands
+    whole = [(line, cells) for line, cells in days if len(cells) == len(fields)]
+    ragged: list[tuple[int, list[str]]] = [(line, []) for line, c in days if len(c) != len(fields)]
+    found = [
+        (line, [cells[0], ticker, *(cells[own[name]] for name in names)])
+        for ticker, own in places.items()
+        for line, cells in whole
+    ]
+    own_days = [(line, cells) for line, cells in found if any(cell.strip() for cell in cells[2:])]
+    return [(first, ["Date", "Ticker", *names]), *own_days, *ragged]
 
 
 def _lean(path: Path, rows: list[tuple[int, list[str]]]) -> Sheet:

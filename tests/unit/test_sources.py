@@ -177,6 +177,36 @@ def test_a_long_file_holds_many_symbols(tmp_path):
     assert loaded(path, symbols=("A",)).symbols == ("A",)
 
 
+YFINANCE = [
+    "Price,Close,Close,High,High,Low,Low,Open,Open,Volume,Volume",
+    "Ticker,AAA,BBB,AAA,BBB,AAA,BBB,AAA,BBB,AAA,BBB",
+    "Date,,,,,,,,,,",
+    "2020-03-02,11,21,12,22,9,19,10,20,100,900",
+    "2020-03-03,12,,13,,10,,11,,200,",
+    "2020-03-04,13,23,14,24,11,21,12,22,300,950",
+]
+
+
+def test_the_three_header_lines_of_yfinance_are_read_ticker_by_ticker(tmp_path):
+    bars = loaded(written(tmp_path, YFINANCE, head="", name="prices.csv"))
+    assert bars.symbols == ("AAA", "BBB")
+    assert bars.traded.tolist() == [[True, True], [True, False], [True, True]]
+    assert bars.ohlcv[0, 1].tolist() == [20, 22, 19, 21, 900]
+    plain = loaded(written(tmp_path, GOOD), symbols=("ABC",))
+    assert np.array_equal(bars.ohlcv[:, 0], plain.ohlcv[:, 0])
+
+
+def test_a_bad_row_under_the_three_header_lines_is_told_by_its_own_line(tmp_path):
+    negative = [*YFINANCE[:3], "2020-03-02,11,21,12,22,9,-1,10,20,100,900"]
+    assert "line 4 (2020-03-02), column low: BBB: expected a price above zero, found -1" in refused(
+        written(tmp_path, negative, head="")
+    )
+    as_wide_as_one_ticker = [*YFINANCE, "2020-03-05,AAA,13,14,11,12,300"]
+    assert "line 7" in refused(written(tmp_path, as_wide_as_one_ticker, head=""))
+    lacking = [line.rsplit(",", 1)[0] for line in YFINANCE]
+    assert "line 1: column 'Close' appears twice" in refused(written(tmp_path, lacking, head=""))
+
+
 def test_a_missing_session_is_not_traded_and_noted(tmp_path):
     bars = loaded(written(tmp_path, [GOOD[0], GOOD[2]]))
     assert bars.traded[:, 0].tolist() == [True, False, True]
@@ -354,6 +384,7 @@ def test_text_that_is_not_utf8_is_refused(tmp_path):
 
 def test_missing_and_foreign_files_are_refused(tmp_path):
     assert "no such file" in refused(tmp_path / "NO.csv")
+    assert "no such file or folder; change data.path" in refused(tmp_path / "nowhere")
     assert "holds no file ending in" in refused(tmp_path)
     (tmp_path / "x.json").write_text("{}")
     assert "expected a file ending in" in refused(tmp_path / "x.json")
