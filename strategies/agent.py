@@ -112,9 +112,10 @@ class AgentStrategy(bt.Strategy):
         return ohlcv, traded, split, dividend
 
     def _row_of_table(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        # What the lines say, in one go: they were filled from this table, and stand on one row of it.
+        # What the lines say, in one go: they were filled from this table, every session of it, so they
+        # all stand on one row.
         bars, row = self._table, len(self) - 1
-        assert all(len(data) == row + 1 for data in self.datas)
+        assert len(self.datas[0]) == len(self.datas[-1]) == row + 1
         ohlcv, traded = bars.ohlcv[row], bars.traded[row]
         if not every(traded):
             ohlcv = np.where(traded[:, None], ohlcv, np.nan)
