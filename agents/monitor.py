@@ -79,7 +79,7 @@ def warnings(rows: list[Row], updates: int, names: tuple[str, ...]) -> list[str]
     `updates` is how many were planned; `names` the discrete actions, empty for exposures.
     """
     found = [_parted(rows), _settled(rows, updates, names), _one_action(rows, names)]
-    return [text for text in (*found, *_plays(rows)) if text]
+    return [text for text in (*found, *_plays(rows), _kept(rows)) if text]
 
 
 def save_batch(folder: Path, learner: Any) -> Path | None:
@@ -149,6 +149,24 @@ def _plays(rows: list[Row]) -> list[str]:
     if all(row.get("validation_like_holding", math.nan) > SAME for row in last):
         found.append("Collapse: played greedily, the agent is identical to buy and hold.")
     return found
+
+
+def _kept(rows: list[Row]) -> str | None:
+    # A score of nothing beats every loss: what is kept is then a checkpoint that never trades.
+    seen = [row for row in rows if "validation_score" in row and "validation_trades" in row]
+    if not seen:
+        return None
+    kept = max(seen, key=lambda row: row["validation_score"])
+    last = seen[-1]
+    if kept["validation_trades"] or not last["validation_trades"]:
+        return None
+    if last["validation_score"] >= kept["validation_score"]:
+        return None
+    return (
+        f"The checkpoint kept, of update {kept['update']}, never trades: it scored "
+        f"{kept['validation_score']:.2f}, and those that trade scored below that, the last one "
+        f"{last['validation_score']:.2f}."
+    )
 
 
 def _arrays(part: Any, name: str) -> Iterator[tuple[str, np.ndarray]]:

@@ -73,6 +73,17 @@ def test_never_trading_and_holding_are_told_after_two_validations():
     ]
 
 
+def test_a_kept_checkpoint_that_never_trades_is_told_though_the_last_one_trades():
+    rows = lines(validation_score=[-0.4, 0.0, -0.2], validation_trades=[5, 0, 7])
+    assert warnings(rows, 10, MIX) == [
+        "The checkpoint kept, of update 2, never trades: it scored 0.00, and those that trade scored "
+        "below that, the last one -0.20."
+    ]
+    assert warnings(rows[:2], 10, MIX) == []
+    better = lines(validation_score=[0.0, 0.3], validation_trades=[0, 7])
+    assert warnings(better, 10, MIX) == []
+
+
 @pytest.mark.parametrize(
     ("scores", "since", "stuck"),
     [
