@@ -8,6 +8,7 @@ one of them over the symbols. This module computes nothing.
 import difflib
 import importlib
 import inspect
+import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -125,7 +126,8 @@ def _load(name: str, spec: str) -> Callable[..., np.ndarray]:
         function = getattr(importlib.import_module(module_name), attribute)
     except ModuleNotFoundError as error:
         raise SettingsError(
-            f'feature "{spec}": no module {error.name}; install it, or put its folder on PYTHONPATH'
+            f'feature "{spec}": no module {error.name} in {os.getcwd()} nor installed; run in the '
+            "folder that holds it, or put that folder on PYTHONPATH"
         ) from error
     except (AttributeError, ValueError) as error:
         raise SettingsError(

@@ -194,5 +194,8 @@ def _chosen(
     by_symbol = {table.symbol: table for table in found}
     missing = [s for s in symbols if s not in by_symbol]
     if missing:
-        raise DataError(f"{missing[0]}: no such symbol in {where}; it holds {', '.join(by_symbol)}")
+        raise DataError(
+            f"{missing[0]}: no such symbol in {where}; it holds {', '.join(by_symbol)}; change "
+            "data.symbols, or set data.path to the file if one file holds several symbols"
+        )
     return [by_symbol[s] for s in symbols] if symbols else list(found)
