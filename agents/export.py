@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.networks import ActorCritic, Widths
+from agents.shorter import is_plain, shorten
 from engine.errors import CheckpointError
 from engine.settings_agent import NetworkSettings
 
@@ -37,7 +38,10 @@ class StepGraph:
 
         model = copy.deepcopy(_export(*self.net.shape))
         _put_weights(model, self.net)
-        folded: bytes = _without_notes(onnxscript.optimizer.optimize(model)).SerializeToString()
+        model = onnxscript.optimizer.optimize(model)
+        if is_plain(self.net):
+            shorten(model, self.net.network.hidden_size)
+        folded: bytes = _without_notes(model).SerializeToString()
         return folded
 
 
