@@ -67,6 +67,8 @@ def run(arguments: list[str]) -> int:
         require_own_packages()
         app(args=arguments)
     except SystemExit as done:  # typer leaves this way, with 2 for wrong use
+        if done.code == 130:
+            typer.echo("stopped by Ctrl-C", err=True)
         return done.code if isinstance(done.code, int) else 1
     except UsageError as error:
         typer.echo(f"error: {error}", err=True)

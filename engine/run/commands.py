@@ -120,7 +120,7 @@ def _train(settings: Settings, folder: Path, resume: bool = False) -> Result:
 
     say(f"run folder {folder}")
     trained = train_run(settings, folder, resume)
-    return trained | {"exit_code": 1} if trained["interrupted"] else trained
+    return _stopped(trained, folder) if trained["interrupted"] else trained
 
 
 def _train_seeds(
@@ -134,7 +134,12 @@ def _train_seeds(
         for line in table_of(summary):
             echo(line)
     failed = summary["interrupted"] or any(row["error"] for row in summary["seeds"])
-    return summary | {"exit_code": 1} if failed else summary
+    return _stopped(summary, folder) if failed else summary
+
+
+def _stopped(found: Result, folder: Path) -> Result:
+    say(f"not at its end; go on with `barwise train --resume {folder}`")
+    return found | {"exit_code": 1}
 
 
 def _backtest(settings: Settings, checkpoint: Path | None, folder: Path, as_json: bool) -> Result:

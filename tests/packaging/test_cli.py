@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine import VERSION
+from engine.cli import run
 from engine.errors import UsageError
 from engine.ownership import require_own_packages
 
@@ -191,10 +192,20 @@ def test_ctrl_c_leaves_a_usable_checkpoint_and_a_readable_folder(tmp_path):
     assert child.returncode == 1, err
     assert "best checkpoint" in out
     (run,) = tmp_path.glob("demo-*")
+    assert f"go on with `barwise train --resume {run}`" in err.replace("\n", "")
     assert (run / "settings.json").is_file()
     sets = ["--set", f"runs_dir={tmp_path}", "--set", "split.test.start=2013-01-02"]
     done = barwise("backtest", "demo", "--checkpoint", str(run / "training" / "best"), *sets)
     assert done.returncode == 0, done.stderr
+
+
+def test_ctrl_c_before_anything_is_done_is_told(monkeypatch, capsys):
+    def interrupted(args):
+        raise SystemExit(130)  # what typer makes of it
+
+    monkeypatch.setattr("engine.cli.app", interrupted)
+    assert run(["train", "demo"]) == 130
+    assert capsys.readouterr().err == "stopped by Ctrl-C\n"
 
 
 def test_command_that_fails_before_it_writes_leaves_no_folder(tmp_path):
