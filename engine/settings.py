@@ -19,7 +19,7 @@ from engine.limits import Limits
 from engine.orders import Sizing
 from engine.policy import ActionSpace
 from engine.settings_agent import MemoryRule, NetworkSettings, window_of
-from engine.settings_blame import explain, origin
+from engine.settings_blame import endless, explain, origin
 from engine.settings_paper import ExchangeSettings, PaperSettings
 from engine.settings_placebo import PlaceboSettings
 from engine.settings_retrain import RegistrySettings, RetrainSettings
@@ -183,16 +183,20 @@ def load(path: Path | None, overrides: tuple[str, ...] = ()) -> Settings:
     before = deepcopy(tree)
     for override in overrides:
         _apply(tree, override)
+    wrong = list(endless(tree))
     try:
-        return Settings.model_validate(tree)
+        settings = Settings.model_validate(tree)
     except ValidationError as error:
-        told = [
-            explain(
-                item, origin(item["loc"], before, tree, overrides) or str(path or "--set"), Settings
-            )
-            for item in error.errors()
-        ]
-        raise SettingsError("\n".join(told)) from error
+        wrong = [dict(item) for item in error.errors()]
+    if not wrong:
+        return settings
+    told = [
+        explain(
+            item, origin(item["loc"], before, tree, overrides) or str(path or "--set"), Settings
+        )
+        for item in wrong
+    ]
+    raise SettingsError("\n".join(told))
 
 
 def _tree(path: Path) -> dict[str, Any]:

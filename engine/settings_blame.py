@@ -1,10 +1,21 @@
 """Who is to blame for a wrong setting, and what was meant: file or override, key and remedy."""
 
 import difflib
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic import BaseModel
+
+# Where pydantic speaks of Python, a reader of TOML is told what to write.
+_WORDS = {
+    "tuple_type": 'expected a list, for example ["a", "b"]',
+    "model_type": "expected a table of keys",
+    "dict_type": "expected a table of keys",
+    "date_from_datetime_inexact": "expected a date like 2015-12-31",
+    "date_from_datetime_parsing": "expected a date like 2015-12-31",
+    "finite_number": "expected a finite number",
+}
 
 
 def origin(
@@ -38,6 +49,16 @@ def _at(tree: Any, location: tuple[Any, ...]) -> Any:
     return tree
 
 
+def endless(tree: Any, place: tuple[Any, ...] = ()) -> Iterator[dict[str, Any]]:
+    """Give an error, as pydantic would, for every number of a tree that is infinite or none."""
+    if isinstance(tree, float) and not math.isfinite(tree):
+        yield {"loc": place, "type": "finite_number", "msg": "", "input": tree}
+    elif isinstance(tree, dict | list):
+        pairs = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        for key, part in pairs:
+            yield from endless(part, (*place, key))
+
+
 def explain(item: Any, where: str, model: type[BaseModel]) -> str:
     """Return one error of pydantic as a sentence: where, which key, what was found, what to do."""
     path = ".".join(str(part) for part in item["loc"])
@@ -46,9 +67,8 @@ def explain(item: Any, where: str, model: type[BaseModel]) -> str:
     found = item.get("input")
     shown = f", found {found!r}" if not isinstance(found, dict) else ""
     mend = "change it" if where.startswith("--set") else "change it there or with --set"
-    return (
-        f"{where}: {path or 'settings'}: {item['msg'].removeprefix('Value error, ')}{shown}; {mend}"
-    )
+    told = _WORDS.get(item["type"], item["msg"].removeprefix("Value error, "))
+    return f"{where}: {path or 'settings'}: {told}{shown}; {mend}"
 
 
 def _meant(location: tuple[Any, ...], root: type[BaseModel]) -> str:

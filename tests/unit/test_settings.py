@@ -52,6 +52,12 @@ def test_override_reaches_a_nested_key_with_the_type_of_toml(tmp_path):
             r"validation and test overlap: 2008-01-02 to the last date .*set split\.validation\.end",
         ),
         ("[split.test]\nstart=2010-01-02\nend=2009-01-01\n", "is after end"),
+        ("[data]\nsymbols = 'A'\n", r"data\.symbols: expected a list, for example .*found .A."),
+        ("agent.network = 5\n", r"mine\.toml: agent\.network: expected a table of keys, found 5"),
+        ("[split.test]\nend = 20151231\n", "expected a date like 2015-12-31, found 20151231"),
+        ("[backtest]\ncash = inf\n", r"backtest\.cash: expected a finite number, found inf"),
+        ("[limits]\nmax_turnover = nan\n", r"limits\.max_turnover: .*, found nan"),
+        ("[walkforward]\ncost_bps = [5.0, -inf]\n", r"walkforward\.cost_bps\.1: .* found -inf"),
         ("[retrain]\nheld_back = 42\n", "held_back 42 leaves 41 sessions .* nothing could ever be"),
     ],
 )
@@ -77,6 +83,11 @@ def test_wrong_settings_are_refused_in_words(tmp_path, text, told):
         ),
         ("[train]\ngama = 0.9\n", ("train.gamma=0.5",), "mine.toml: unknown key train.gama"),
         ("[train]\ngamma = 1.5\n", ("train.gamma=1.5",), "mine.toml: train.gamma"),  # wrong before
+        (
+            "",
+            ("train.learning_rate=inf",),
+            "--set train.learning_rate=inf: train.learning_rate: expected a finite number, found inf",
+        ),
         (
             "[split.train]\nend=2010-01-01\n",
             ("split.test.start=2009-01-01", "name=a"),
