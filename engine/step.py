@@ -24,8 +24,8 @@ class StepPolicy:
     """
 
     def __init__(self, graph: bytes, info: CheckpointInfo, where: str = POLICY) -> None:
-        self.info = info
-        self.session = _session(graph, where)
+        self.info, self.graph = info, graph
+        self.session = open_graph(graph, where)
         self.has_book = bool(info.book)
         self._outputs = [output.name for output in self.session.get_outputs()]
         self._require_shape(where)
@@ -45,8 +45,12 @@ class StepPolicy:
     def act(self, obs: Observation, memory: np.ndarray) -> tuple[Wish, np.ndarray]:
         """Decide on one bar; see `engine.policy.Policy`."""
         head, after = self.run(obs.market, obs.book, memory)
+        return self.wish_of(head, obs), after
+
+    def wish_of(self, head: np.ndarray, obs: Observation) -> Wish:
+        """Return what the policy head (B, N, A) asks for."""
         action = greedy(head, self.info.action, obs.valid)
-        return decode(action, self.info.action, self.info.limits.allow_short), after
+        return decode(action, self.info.action, self.info.limits.allow_short)
 
     def run(
         self, market: np.ndarray, book: np.ndarray, memory: np.ndarray
@@ -63,7 +67,7 @@ class StepPolicy:
         if self.has_book:
             feeds["book"] = _flat(book)
         head, after = self.session.run(self._outputs, feeds)
-        _require_numbers(**feeds, head=head)
+        require_numbers(**feeds, head=head)
         return head.reshape(*memory.shape[:-1], -1), after.reshape(memory.shape)
 
     def _require_shape(self, where: str) -> None:
@@ -80,7 +84,8 @@ class StepPolicy:
             )
 
 
-def _require_numbers(**parts: np.ndarray) -> None:
+def require_numbers(**parts: np.ndarray) -> None:
+    """Refuse NaN and infinity by name. Raises: CheckpointError."""
     # The gates clamp and the largest of NaN is an index: neither shows in what is ordered.
     for name, numbers in parts.items():
         if not finite(numbers):
@@ -96,7 +101,8 @@ def _flat(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
 
 
-def _session(graph: bytes, where: str) -> Any:
+def open_graph(graph: bytes, where: str) -> Any:
+    """Return a graph ready to run, on one thread. Raises: CheckpointError when it cannot."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -146,8 +146,7 @@ class Trader:
         Shapes: market (S, B, N, F) float32; fresh (S, B, N). No decision is made.
         """
         self.reset(np.ones(self.shape[0], dtype=bool))
-        rows_left = np.cumsum(fresh[::-1], axis=0)[::-1]
-        used = fresh & (rows_left <= self.spec.burn_in)
+        used = last_rows(fresh, self.spec.burn_in)
         flat = Book.start(1.0, *self.shape)
         for step in np.flatnonzero(used.any(axis=(1, 2))):
             self.act(self.observe(market[step], used[step], flat))
@@ -293,3 +292,10 @@ class Trader:
         # Source: Moskowitz, Ooi and Pedersen, Time series momentum, J. Financial Economics 104 (2012).
         found = self.spec.scaler.undo(obs.market, self.spec.size_column)
         return np.asarray(wanted / np.maximum(found, wanted))
+
+
+def last_rows(fresh: np.ndarray, burn_in: int) -> np.ndarray:
+    """Return which rows a burn-in uses: the last `burn_in` fresh ones of each symbol, (S, ...)."""
+    rows_left = np.cumsum(fresh[::-1], axis=0)[::-1]
+    used: np.ndarray = fresh & (rows_left <= burn_in)
+    return used

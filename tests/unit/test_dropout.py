@@ -12,7 +12,7 @@ from torch import Tensor
 from agents.dropout import draw
 from agents.export import StepGraph
 from agents.sequences import Rollout, Segment
-from engine.step import _session
+from engine.step import open_graph
 from tests.network_options import make, mask_of
 from tests.rollouts import STEPS, Parts, differences
 
@@ -131,7 +131,7 @@ def test_dropout_acts_on_the_policys_path_only(name: str) -> None:
 def test_life_drops_nothing() -> None:
     # the deployed step of a network in training mode is the step without a mask, every time
     net = make("dropout after").train()
-    session = _session(StepGraph(net).as_bytes(), "dropout")
+    session = open_graph(StepGraph(net).as_bytes(), "dropout")
     rows = np.random.default_rng(1).normal(size=(3, 4)).astype(np.float32)
     book = np.zeros((3, 2), np.float32)
     feeds = {"market": rows, "memory": np.zeros((3, 12), np.float32), "book": book}

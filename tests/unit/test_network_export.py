@@ -10,7 +10,7 @@ import torch
 
 from agents.export import StepGraph
 from agents.networks import ActorCritic
-from engine.step import _session
+from engine.step import open_graph
 from tests.network_options import make
 
 BARS, ROWS, NEAR_TIE = 1_000, 3, 1e-5
@@ -39,7 +39,7 @@ def deployed(name: str, rule: str) -> tuple[ActorCritic, bytes]:
 @torch.no_grad()
 def test_deployed_step_agrees_with_torch_over_1000_carried_bars(name: str, rule: str) -> None:
     net, graph = deployed(name, rule)
-    session = _session(graph, name)
+    session = open_graph(graph, name)
     rng = np.random.default_rng(1)
     market = rng.normal(size=(BARS, ROWS, 4)).astype(np.float32)
     book = rng.normal(size=(BARS, ROWS, 2)).astype(np.float32)
@@ -66,7 +66,7 @@ def test_deployed_step_agrees_with_torch_over_1000_carried_bars(name: str, rule:
 def test_a_deployed_attention_that_forgets_its_marks_is_caught() -> None:
     # planted: the marks of what was seen are wiped on every bar, all else is carried
     net, graph = deployed("attention", "carry")
-    session, trunk = _session(graph, "attention"), net.policy_trunk
+    session, trunk = open_graph(graph, "attention"), net.policy_trunk
     rows = np.random.default_rng(1).normal(size=(20, 1, 4)).astype(np.float32)
     book = torch.zeros(1, 2)
     memory, wrong = np.zeros((1, net.memory_width), dtype=np.float32), 0.0

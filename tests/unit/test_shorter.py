@@ -10,7 +10,7 @@ from agents import export
 from agents.export import StepGraph
 from agents.networks import ActorCritic
 from agents.shorter import is_plain
-from engine.step import _session
+from engine.step import open_graph
 from tests.network_options import make
 
 PLAIN = ("plain", "norm of outputs", "encoder")
@@ -25,7 +25,7 @@ def outputs(graph: bytes, net: ActorCritic, rows: int) -> list[np.ndarray]:
     rng = np.random.default_rng(rows)
     widths = {**WIDTHS, "memory": net.memory_width}
     feeds = {n: rng.normal(size=(rows, width)).astype(np.float32) for n, width in widths.items()}
-    found: list[np.ndarray] = _session(graph, "test").run(["head", "memory_after"], feeds)
+    found: list[np.ndarray] = open_graph(graph, "test").run(["head", "memory_after"], feeds)
     return found
 
 
