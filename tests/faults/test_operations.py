@@ -187,3 +187,11 @@ def test_f62_an_order_at_the_venue_may_be_canceled_while_the_switch_is_on(comman
     acc.open_plus(START)
     assert run(["paper", "once", "p.toml"]) == 1
     assert len(acc.posts) == sent
+
+
+def test_f62_orders_are_canceled_though_the_agent_is_gone(commands):
+    assert run(["paper", "once", "p.toml"]) == 0
+    assert commands.posts
+    gone = ["--set", 'paper.checkpoint="gone"', "--set", "data.symbols=[]"]
+    assert run(["paper", "halt", "p.toml", "--cancel", *gone]) == 0
+    assert {x["status"] for x in commands.orders} == {"canceled"}

@@ -60,6 +60,25 @@ def test_a_ready_account_has_nothing_that_fails(tmp_path: Path) -> None:
     assert checks["clock"].state == "ok"
 
 
+@pytest.mark.parametrize(
+    ("change", "state", "told"),
+    [
+        ('paper.allow_feed="sample"', "ok", "AAA on iex"),
+        ('data.symbols=["AAA"]', "fail", "trained on sample, the session would trade on alpaca"),
+        ("data.symbols=[]", "fail", "expected the symbols to trade, found none"),
+        ('venue.fill="next_close"', "fail", "fill at the next open"),
+    ],
+)
+def test_settings_that_a_session_would_refuse_fail_before_it(
+    tmp_path: Path, agent: Path, change: str, state: str, told: str
+) -> None:
+    named = (f'paper.checkpoint="{agent}"', 'data.symbols=["AAA"]', change)
+    checks = examine(find_settings(None, named), {}, tmp_path, FakeClock(EVENING))
+    (found,) = (check for check in checks if check.name == "settings")
+    assert found.state == state
+    assert told in found.found
+
+
 def test_no_keys_say_how_to_add_them_and_the_exit_code_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -111,7 +111,7 @@ def halt(settings: Settings, reason: str, cancel: bool, as_json: bool) -> Result
     if not (folder / JOURNAL).exists():
         told |= {"warning": f"no account is kept in {folder} yet: {ELSEWHERE}", "exit_code": 1}
         say(told["warning"])
-    told["canceled"] = _cancel_all(_open(settings)[0]) if cancel else []
+    told["canceled"] = _cancel_all(settings) if cancel else []
     if not as_json:
         for order_id in told["canceled"]:
             echo(f"  asked the venue to cancel {order_id}")
@@ -195,10 +195,15 @@ def _is_halted(room: Room) -> bool:
     return newest.get("halted", 0) > newest.get("resumed", 0)
 
 
-def _cancel_all(room: Room) -> list[str]:
-    orders = room.gateway.open_orders()
-    for order in orders:
-        room.gateway.cancel(order.id)
+def _cancel_all(settings: Settings) -> list[str]:
+    # Asks for keys alone: an agent that is gone or does not fit must not keep orders alive.
+    from brokers.alpaca.gateway import Gateway
+
+    keys = require_keys(os.environ, Path(".env"))
+    with Gateway(settings.paper, keys, clock_of(settings, keys)) as gateway:
+        orders = gateway.open_orders()
+        for order in orders:
+            gateway.cancel(order.id)
     return [order.client_order_id for order in orders]
 
 

@@ -140,9 +140,11 @@ def _calendar(clock: Clock) -> Check:
 
 
 def _checkpoint(settings: Settings) -> Iterator[Check]:
+    from brokers.alpaca.bars import source_name
     from engine import checkpoint
     from engine.registry import Registry
-    from engine.run.paper.room import require_champion
+    from engine.run.paper.feeds import require_feed
+    from engine.run.paper.room import require_champion, require_tradable
     from engine.settings_paper import CHAMPION
 
     folder = settings.paper.checkpoint
@@ -152,11 +154,18 @@ def _checkpoint(settings: Settings) -> Iterator[Check]:
     try:
         if folder == CHAMPION:
             folder = str(require_champion(Registry(Path(settings.registry.dir))).folder)
-        checkpoint.read(Path(folder))
+        trained_on = checkpoint.read(Path(folder)).trained_on
     except (TradingError, OSError) as error:
         yield Check("checkpoint", "fail", str(error))
         return
     yield Check("checkpoint", "ok", f"{folder} is whole")
+    try:
+        require_tradable(settings)
+        require_feed(trained_on, source_name(settings.paper.feed), settings.paper.allow_feed)
+    except TradingError as error:
+        yield Check("settings", "fail", str(error))
+        return
+    yield Check("settings", "ok", f"{', '.join(settings.data.symbols)} on {settings.paper.feed}")
 
 
 def _keys(keys: Keys, near: bool) -> Check:

@@ -119,22 +119,7 @@ def furnish(settings: Settings, keys: Keys, clock: Clock) -> Room:
             "paper.checkpoint: expected the folder of a trained agent, found nothing; set it, or "
             "pass --checkpoint"
         )
-    if not settings.data.symbols:
-        raise SettingsError("data.symbols: expected the symbols to trade, found none; name them")
-    if settings.data.calendar != CALENDAR:
-        raise SettingsError(
-            f'data.calendar: paper trading follows "{CALENDAR}", found "{settings.data.calendar}"'
-        )
-    if settings.venue.pay_dividends:
-        raise SettingsError(
-            "venue.pay_dividends: a paper account pays no dividends, found true; set it to false, or "
-            "our books and the venue's part on the first ex-date"
-        )
-    if settings.venue.fill != "open":
-        raise SettingsError(
-            "venue.fill: orders of a paper account fill at the next open, found "
-            f'"{settings.venue.fill}"; set venue.fill = "open"'
-        )
+    require_tradable(settings)
     folder = Path(paper.state_dir)
     registry = Registry(Path(settings.registry.dir)) if paper.checkpoint == CHAMPION else None
     agent = Path(paper.checkpoint)
@@ -155,6 +140,26 @@ def furnish(settings: Settings, keys: Keys, clock: Clock) -> Room:
         checkpoint=agent,
         registry=registry,
     )
+
+
+def require_tradable(settings: Settings) -> None:
+    """Refuse settings that a paper account cannot follow. Raises: SettingsError."""
+    if not settings.data.symbols:
+        raise SettingsError("data.symbols: expected the symbols to trade, found none; name them")
+    if settings.data.calendar != CALENDAR:
+        raise SettingsError(
+            f'data.calendar: paper trading follows "{CALENDAR}", found "{settings.data.calendar}"'
+        )
+    if settings.venue.pay_dividends:
+        raise SettingsError(
+            "venue.pay_dividends: a paper account pays no dividends, found true; set it to false, or "
+            "our books and the venue's part on the first ex-date"
+        )
+    if settings.venue.fill != "open":
+        raise SettingsError(
+            "venue.fill: orders of a paper account fill at the next open, found "
+            f'"{settings.venue.fill}"; set venue.fill = "open"'
+        )
 
 
 def require_champion(registry: Registry) -> Champion:
