@@ -201,7 +201,7 @@ def _gates(found: dict[str, Any]) -> list[dict[str, Any]]:
         (
             "Track record",
             needed is not None and found["bars"] >= needed,
-            why.get("track_record", "")
+            f"{'not known: ' if found['sharpe'] is None else ''}{why.get('track_record', '')}"
             if needed is None
             else f"{found['bars']:,} bars, {needed:,} needed",
         ),

@@ -181,6 +181,15 @@ def _benchmark(run: Run) -> Iterator[Caution]:
         )
 
 
+def without_skill(sharpe: float | None) -> Caution:
+    """Return what is said where no number of bars would prove anything; None = no Sharpe ratio."""
+    if sharpe is None:
+        return Caution(
+            "There is no Sharpe ratio: the returns do not vary, or are too few. Nothing can be tested."
+        )
+    return Caution("The Sharpe ratio is not above zero: there is no sign of skill to be tested.")
+
+
 def _proves(run: Run) -> Iterator[Caution]:
     agent = run.metrics.get("agent", {})
     bars, needed, trips = (
@@ -191,7 +200,7 @@ def _proves(run: Run) -> Iterator[Caution]:
     if trips is not None and agent.get("fills"):
         yield from of_few(agent["fills"], trips)
     if agent and needed is None:
-        yield Caution("The Sharpe ratio is not above zero: there is no sign of skill to be tested.")
+        yield without_skill(agent.get("sharpe"))
     elif needed is not None and needed > bars:
         yield Caution(
             f"{bars:,} bars are too few: a Sharpe ratio this small needs {ceil(needed):,} bars "

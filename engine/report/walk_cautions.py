@@ -5,7 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from engine.report.cautions import DISGUISE, STILL, Caution, of_few, of_luck, of_market
+from engine.report.cautions import (
+    DISGUISE,
+    STILL,
+    Caution,
+    of_few,
+    of_luck,
+    of_market,
+    without_skill,
+)
 from engine.report.formats import plain_name
 from engine.report.walk import AGENT, Walk
 
@@ -122,7 +130,7 @@ def _proof(walk: Walk) -> Iterator[Caution]:
         return
     needed, bars = found["track_record"], found["bars"]
     if needed is None:
-        yield Caution("The Sharpe ratio is not above zero: there is no sign of skill to be tested.")
+        yield without_skill(found["sharpe"])
     elif needed > bars:
         yield Caution(
             f"{bars:,} bars are too few: a Sharpe ratio this small needs {needed:,} bars before luck "

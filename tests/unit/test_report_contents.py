@@ -77,6 +77,16 @@ def test_agent_that_resizes_is_not_said_to_trade_too_little(tmp_path, fills, clo
     assert ("no timing" in told) == (0 < fills < 60 and closed == 0)
 
 
+@pytest.mark.parametrize(
+    ("sharpe", "said"), [(None, "There is no Sharpe ratio"), (-0.4, "ratio is not above zero")]
+)
+def test_a_ratio_that_is_none_is_not_called_a_bad_one(tmp_path, sharpe, said):
+    metrics = {"agent": {"fills": 60, "trades": 30, "sharpe": sharpe, "track_record": None}}
+    told = texts(small(tmp_path, metrics=metrics).read())
+    assert said in told
+    assert ("not above zero" in told) == (sharpe is not None)
+
+
 def test_interrupted_run_says_what_is_missing(tmp_path):
     assert "not complete, missing: settings, versions" in texts(small(tmp_path).read())
 
