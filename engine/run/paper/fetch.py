@@ -67,8 +67,10 @@ def keep(
     said = {"revisions": list(accepted.revisions), "missing": list(accepted.missing)}
     if info is not None:
         said["feeds"] = _compared(room, info, accepted.bars)
-    for line in (line for lines in said.values() for line in lines):
-        _log.warning("bars of %s: %s", session, line)
+    for kind, lines in said.items():
+        for line in lines:
+            words = f"no bar of {line}" if kind == "missing" else line
+            _log.warning("bars of %s: %s", session, words)
     anew = {"anew": info is not None}
     notes.note("bars", session, bars_body(accepted.bars) | said | anew)
 

@@ -42,7 +42,10 @@ def preflight(room: Room, state: State) -> Account:
 def require_no_kill(room: Room) -> None:
     """Refuse to go on while the kill switch is on. Raises: TradingHalted."""
     if room.kill_file.exists():
-        raise TradingHalted(f"the kill switch {room.kill_file} is on; remove the file, then resume")
+        raise TradingHalted(
+            f"the kill switch {room.kill_file} is on; when the reason is gone, `barwise paper resume "
+            "CONFIG --reason ...` takes it away"
+        )
 
 
 def require_calendar(room: Room, session: date) -> None:

@@ -63,8 +63,9 @@ def reconcile(room: Room, state: State, account: Account, follow: Callable[[], N
     if not found:
         return
     raise TradingHalted(
-        f"{DIFFER}: " + "; ".join(found) + "; find out who traded or what was "
-        "booked, then resume, with --rebase to go on from what the venue holds"
+        f"{DIFFER}: " + "; ".join(found) + "; find out who traded, what was booked, or whether a "
+        "symbol was delisted, merged or renamed, then resume, with --rebase to go on from what the "
+        "venue holds"
     )
 
 
