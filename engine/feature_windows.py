@@ -104,18 +104,24 @@ def blocks(series: Series, lookback: int, first: int) -> Iterator[tuple[slice, n
     """Cut a series into adjusted windows of `lookback` bars, block by block.
 
     Yields the positions of the windows' last bars, from `first` on, with the windows
-    (n, 6, lookback); n is rounded up to a multiple of ROWS by repeating the last window.
+    (n, 6, lookback); n is rounded up to a multiple of ROWS. What stands behind the last position means
+    nothing. Without events they lie over one another: bar for bar next to each other, none copied.
     """
     last = series.stored.shape[1]
     step = max(ROWS, CHUNK_NUMBERS // (FIELDS * lookback) // ROWS * ROWS)
     changed = (series.stored[PRICE_FACTOR:] != 1.0).any(axis=0)
+    bars = np.concatenate(
+        (series.stored, np.repeat(series.stored[:, -1:], ROWS - 1, axis=1)), axis=1
+    )
     for start in range(first, last, step):
         stop = min(start + step, last)
-        stored = series.stored[:, start - lookback + 1 : stop]
-        windows = padded(_sliding(stored[:FIELDS], lookback))
+        whole = start + -(-(stop - start) // ROWS) * ROWS
+        stored = bars[:, start - lookback + 1 : whole]
+        windows = _sliding(stored[:FIELDS], lookback)
         if changed[start - lookback + 2 : stop].any():
+            windows = windows.copy()
             factors = _sliding(stored[PRICE_FACTOR:], lookback)
-            apply_factors(windows[: stop - start], factors[:, 0], factors[:, 1])
+            apply_factors(windows, factors[:, 0], factors[:, 1])
         windows.flags.writeable = False  # shared by the features of this lookback
         yield slice(start, stop), windows
 

@@ -82,8 +82,7 @@ class FeatureSet:
         block = block.view()
         block.flags.writeable = False  # shared: one feature must not change what the next one reads
         for column, feature in enumerate(self.features) if len(block) else ():
-            windows = block[:, :, self.lookback - feature.lookback :]
-            self._fill(out, column, padded(windows) if feature.packed else windows)
+            self._fill(out, column, block[:, :, self.lookback - feature.lookback :])
         return out
 
     def history(self, bars: Bars) -> tuple[np.ndarray, np.ndarray]:
@@ -131,6 +130,9 @@ class FeatureSet:
 
     def _fill(self, out: np.ndarray, column: int, windows: np.ndarray) -> None:
         feature = self.features[column]
+        if feature.packed:
+            windows = padded(windows)
+            windows.flags.writeable = False
         values = np.asarray(feature.function(windows))
         if values.shape != windows.shape[:1]:
             raise DataError(
