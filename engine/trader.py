@@ -16,7 +16,8 @@ from engine.book import Book, Orders
 from engine.checkpoint import CheckpointInfo, require_match
 from engine.costs import CostRules, Costs
 from engine.errors import CheckpointError, SettingsError
-from engine.features import FeatureSet, FeatureStream
+from engine.feature_stream import FeatureStream
+from engine.features import FeatureSet
 from engine.limits import Limits, constrain
 from engine.masks import every, finite
 from engine.observation import Layout, Observation, Scaler, book_part, market_part

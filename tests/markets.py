@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from engine.bars import CLOSE, HIGH, LOW, OPEN, VOLUME, Bars
-from engine.features import FeatureSet, FeatureStream
+from engine.feature_stream import FeatureStream
+from engine.features import FeatureSet
 
 KINDS = ("walk", "flat", "still", "ticks", "near_flat", "idle", "constant_volume")
 

@@ -46,8 +46,9 @@ def relay_at_costs(
     """Return the record of all turns at each of some costs, without what was seen.
 
     One book for each of them, all in one replay: the bars, their features, the memory where it follows
-    from them, and the call of the network are shared. The decisions are those of `relay` under each cost alone, bit for bit; where a
-    network gives other bits to rows among others, they are replayed one after the other.
+    from them, and the call of the network are shared. The decisions are those of `relay` under each cost
+    alone, bit for bit; where a network gives other bits to rows among others, they are replayed one
+    after the other.
     """
     agents = list(_agents(settings, bars, turns))
     shape = (len(costs), len(bars.symbols))

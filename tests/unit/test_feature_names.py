@@ -9,7 +9,8 @@ import pytest
 
 from engine.bars import Bars
 from engine.errors import DataError, SettingsError
-from engine.features import FeatureSet, FeatureStream
+from engine.feature_stream import FeatureStream
+from engine.features import FeatureSet
 from tests.markets import first, made_up
 
 OWN = """

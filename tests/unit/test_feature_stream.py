@@ -5,7 +5,8 @@ import pytest
 
 from engine.bars import Bars
 from engine.errors import DataError
-from engine.features import FeatureSet, FeatureStream
+from engine.feature_stream import FeatureStream
+from engine.features import FeatureSet
 from tests.markets import first, made_up
 
 NAMES = ("log_return", "rsi(9)", "realised_vol(30)", "volume_z(5)", "month_start")

@@ -9,8 +9,9 @@ import pytest
 from engine.bars import CLOSE, HIGH, VOLUME, Bars
 from engine.errors import DataError
 from engine.feature_functions import FEATURES
+from engine.feature_stream import FeatureStream
 from engine.feature_windows import PRICE_FACTOR, adjust, series_of
-from engine.features import FeatureSet, FeatureStream
+from engine.features import FeatureSet
 from tests.markets import made_up
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from engine import feature_windows
 from engine.bars import CLOSE, VOLUME, Bars
 from engine.feature_functions import DAY, FEATURES
-from engine.features import FeatureSet, FeatureStream
+from engine.feature_stream import FeatureStream
+from engine.features import FeatureSet
 from tests.markets import KINDS, first, made_up, require_live_equals_history, scaled
 
 SHORT = (
