@@ -249,8 +249,8 @@ def _connect(path: Path, durable: bool) -> Engine:
     except (SQLAlchemyError, OSError) as error:
         engine.dispose()
         raise DataError(
-            f"{path}: not a journal that can be opened: {_cause(error)}; restore a copy of the file, "
-            "or give this user the right to read and write it"
+            f"{path}: not a journal that can be opened: {_cause(error)}; make room on the disk, "
+            "restore a copy of the file, or give this user the right to read and write it"
         ) from error
     if found not in (None, FORMAT, *_MIGRATIONS):
         engine.dispose()

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from errno import ENOSPC
 from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -219,12 +220,14 @@ def _create(path: Path) -> None:
         with TemporaryDirectory(dir=path.parent, prefix=".trials-") as folder:
             made = Path(folder) / path.name
             Journal(made).close()
+            if made.with_name(f"{made.name}-wal").exists():  # the file itself is not whole
+                raise OSError(ENOSPC, os.strerror(ENOSPC))
             with suppress(FileExistsError):
                 os.link(made, path)
     except OSError as error:
         raise DataError(
-            f"{path}: the trial ledger cannot be made: {error}; no run goes uncounted: set "
-            "trials_path to a place that can be written"
+            f"{path}: the trial ledger cannot be made: {error}; no run goes uncounted: make "
+            "room on the disk, or set trials_path to a place that can be written"
         ) from error
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from engine.errors import DataError
+from engine.journal import Journal
 from engine.trials import Ledger, Plan
 
 DAYS = np.arange("2020-01-01", "2020-01-12", dtype="datetime64[D]")
@@ -161,3 +162,20 @@ def test_ledger_that_cannot_be_made_says_what_to_do(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="no run goes uncounted: set trials_path"):
         Ledger(tmp_path / "file" / "trials.sqlite")
+
+
+def test_a_ledger_whose_pages_did_not_all_reach_its_file_is_not_made(tmp_path, monkeypatch):
+    class Full(Journal):
+        # What SQLite leaves behind where the disk is full at the close: a file with pages missing,
+        # and the log that still holds them.
+        def close(self):
+            super().close()
+            self.path.with_name(f"{self.path.name}-wal").write_bytes(b"pages")
+
+    monkeypatch.setattr("engine.trials.Journal", Full)
+    with pytest.raises(DataError, match=r"cannot be made: .*No space left"):
+        Ledger(tmp_path / "trials.sqlite")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    with Ledger(tmp_path / "trials.sqlite") as ledger:
+        assert ledger.verify().count == 0
