@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 the run failed, 2 wrong use. With --json one object goes t
 everything else to stderr.
 """
 
+import errno
 import os
 import sys
 from datetime import datetime
@@ -54,6 +55,15 @@ MaybeCheckpoint = Annotated[
 ]
 
 
+_WAY_OUT = {
+    errno.ENOSPC: "; make room on the disk",
+    errno.EDQUOT: "; make room on the disk",
+    errno.EROFS: "; name a folder that can be written",
+    errno.EACCES: "; name a folder that can be written, or give this user the right to write",
+    errno.ENOTDIR: "; name a folder that can be written",
+}
+
+
 def main() -> None:
     """Run the command line and leave with the right exit code."""
     sys.exit(run(sys.argv[1:]))
@@ -74,7 +84,7 @@ def run(arguments: list[str]) -> int:
         typer.echo(f"error: {error}", err=True)
         return 2
     except (TradingError, OSError) as error:  # a folder that cannot be written names itself
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {error}{_WAY_OUT.get(getattr(error, 'errno', 0), '')}", err=True)
         return 1
     return 0
 

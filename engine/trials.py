@@ -226,8 +226,8 @@ def _create(path: Path) -> None:
                 os.link(made, path)
     except OSError as error:
         raise DataError(
-            f"{path}: the trial ledger cannot be made: {error}; no run goes uncounted: make "
-            "room on the disk, or set trials_path to a place that can be written"
+            f"{path}: the trial ledger cannot be made: {error}; no run goes uncounted: set "
+            "trials_path to a place that can be written, or make room on the disk"
         ) from error
 
 

@@ -97,6 +97,7 @@ def test_folder_that_cannot_be_written_is_an_error_in_words(tmp_path):
     done = barwise("backtest", "demo", "--set", f"runs_dir={tmp_path / 'file' / 'runs'}")
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
+    assert done.stderr.endswith("; name a folder that can be written\n")
     assert "Traceback" not in done.stderr
 
 
