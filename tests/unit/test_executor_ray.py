@@ -141,8 +141,9 @@ def test_sigterm_under_ray_is_an_interrupt_and_is_nobodys_afterwards(
 
 @pytest.mark.very_slow
 def test_walk_forward_on_ray_leaves_the_files_of_a_local_one(
-    tmp_path: Path, ray_here: None
+    tmp_path: Path, ray_here: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # nobody asked for that cluster
     for name, executor, settings in (
         ("local", Inline(), made()),
         ("ray", Ray(count=2), made(executor="ray")),

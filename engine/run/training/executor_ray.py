@@ -66,7 +66,13 @@ def _connected(address: str, count: int | None) -> Iterator[Any]:
             "pip install 'barwise[ray]', or leave train.executor out"
         ) from error
     before = signal.getsignal(signal.SIGTERM)  # Ray puts its own in its place
-    own = {"num_cpus": count, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    # "local": also where another cluster of this machine runs, or has left its address behind.
+    own = {
+        "address": "local",
+        "num_cpus": count,
+        "include_dashboard": False,
+        "_node_ip_address": "127.0.0.1",
+    }
     try:
         _require_answer(address)
         ray.init(**{"address": address} if address else own, log_to_driver=False, logging_level=40)
