@@ -18,6 +18,8 @@ FEW_TRIPS = 30  # below this a hit rate is an anecdote
 FEW_FILLS = 2 * FEW_TRIPS  # a round trip takes two orders or more
 DISGUISE = 0.98  # correlation above which a curve is its benchmark
 INVESTED = 0.9  # mean exposure below which a benchmark did not hold what it should
+PACE = 0.15  # how far bars a year may be from what the annual figures count
+SPAN = 90  # days below which bars a year cannot be told
 STILL = 0.1  # turnover per year below which nothing was traded
 
 
@@ -40,6 +42,7 @@ def cautions(run: Run) -> list[Caution]:
 
 def _made_of(run: Run) -> Iterator[Caution]:
     yield from of_market(run.settings, run.data)
+    yield from of_pace(run.equity["session"], run.metrics.get("conventions", {}))
     unread = [name for name in run.missing if name not in ("events", "refusals")]
     if unread:
         yield Caution(f"The run is not complete, missing: {', '.join(unread)}.", grave=True)
@@ -70,6 +73,24 @@ def of_market(settings: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[
             "The symbols are a list without dates, chosen with hindsight: those that failed or left "
             "are missing (survivorship). That flatters every account here, buying and holding most."
         )
+
+
+def of_pace(sessions: np.ndarray, conventions: Mapping[str, Any]) -> Iterator[Caution]:
+    """Yield a warning where a year holds another number of bars than the annual figures count."""
+    days = np.asarray(sessions, dtype="datetime64[D]")
+    span = int((days[-1] - days[0]).astype(int)) if len(days) else 0
+    if span < SPAN:
+        return
+    found, counted = (len(days) - 1) * 365.25 / span, float(conventions.get("periods", 252))
+    times = (found / counted) ** 0.5
+    if abs(found / counted - 1.0) <= PACE:
+        return
+    yield Caution(
+        f"A year of these dates holds {found:.0f} bars, annual figures count {counted:.0f}: Sharpe "
+        f"ratio and volatility of a true year are {times:.2f} times those shown, and CAGR is over "
+        f"years of {counted:.0f} bars.",
+        grave=times < 1.0,
+    )
 
 
 def of_luck(earned: Mapping[str, float]) -> Iterator[Caution]:

@@ -12,6 +12,7 @@ from engine.report.cautions import (
     of_few,
     of_luck,
     of_market,
+    of_pace,
     without_skill,
 )
 from engine.report.formats import plain_name
@@ -28,6 +29,7 @@ def walk_cautions(walk: Walk) -> list[Caution]:
         *of_summary(walk.summary),
         *(Caution(str(text), grave=True) for text in walk.evidence.get("doubts", [])),
         *of_market(walk.settings, walk.data),
+        *of_pace(walk.equity["session"], walk.summary["conventions"]),
         *of_luck(walk.profits),
         *_disguise(walk),
         *_proof(walk),

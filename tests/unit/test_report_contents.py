@@ -1,12 +1,14 @@
 """What the report says before it is set: warnings, rows of the tables, chart data."""
 
 import math
+from datetime import date
 
 import numpy as np
 import pytest
 
+from engine.clock import sessions
 from engine.reasons import TEXT, Reason
-from engine.report.cautions import cautions
+from engine.report.cautions import cautions, of_pace
 from engine.report.charts import chart_data
 from engine.report.folder import RunFolder
 from engine.report.formats import plain_name, shown
@@ -85,6 +87,26 @@ def test_a_ratio_that_is_none_is_not_called_a_bad_one(tmp_path, sharpe, said):
     told = texts(small(tmp_path, metrics=metrics).read())
     assert said in told
     assert ("not above zero" in told) == (sharpe is not None)
+
+
+@pytest.mark.parametrize(
+    ("step", "bars", "said"),
+    [
+        (1, 400, "holds 365 bars, annual figures count 252: Sharpe ratio and volatility of a true"),
+        (7, 60, "of a true year are 0.46 times those shown"),  # sqrt(365.25 / 7 / 252) = 0.45504
+        (1, 60, None),  # too short to tell
+    ],
+)
+def test_dates_of_another_pace_than_the_annual_figures_are_told(step, bars, said):
+    days = np.datetime64("2020-01-01") + step * np.arange(bars)
+    found = list(of_pace(days.astype(str), {"periods": 252}))
+    assert [said in caution.text for caution in found] == [True] * (said is not None)
+    assert [caution.grave for caution in found] == [step == 7] * (said is not None)
+
+
+def test_dates_of_the_exchange_have_the_pace_of_the_annual_figures():
+    days = np.array(sessions("XNYS", date(2019, 1, 2), date(2020, 12, 31)), dtype="datetime64[D]")
+    assert list(of_pace(days, {"periods": 252})) == []
 
 
 def test_interrupted_run_says_what_is_missing(tmp_path):
