@@ -229,3 +229,20 @@ def test_wrong_words_are_refused(tmp_path, agent, capsys):
         assert run([*given, *more, *runs]) in (1, 2)
         assert told in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_dates_on_which_the_exchange_was_closed_are_refused(tmp_path, agent, capsys):
+    days = np.arange("2020-01-01", "2020-03-01", dtype="datetime64[D]")
+    rows = "".join(f"{day},1,1,1,1,9\n" for day in days)
+    (tmp_path / "X.csv").write_text("date,open,high,low,close,volume\n" + rows)
+    data = {
+        "source": "csv",
+        "path": str(tmp_path / "X.csv"),
+        "calendar": "none",
+        "price_basis": "raw",
+    }
+    sets = [part for key, value in data.items() for part in ("--set", f"data.{key}={value}")]
+    given = ["rehearse", "demo", "--checkpoint", str(agent), "--from", "2020-02-01", *sets]
+    assert run([*given, "--set", f"runs_dir={tmp_path / 'runs'}"]) == 2
+    # February 2020: five Saturdays, four Sundays, Presidents' Day on the 17th
+    assert "closed on 2020-02-01 (and 9 more of these dates)" in capsys.readouterr().err

@@ -12,7 +12,7 @@ import numpy as np
 from brokers.alpaca.transport import Timeouts
 from brokers.exchange.faults import Faults, load_rules
 from engine.bars import Bars
-from engine.clock import Clock
+from engine.clock import Clock, sessions
 from engine.errors import UsageError
 from engine.files import put_text
 from engine.registry import Registry
@@ -20,7 +20,7 @@ from engine.report.folder import PAGE
 from engine.run.build import bars_of, find_settings, run_folder
 from engine.run.console import echo, progress
 from engine.run.paper.result import CycleResult
-from engine.run.paper.room import require_champion
+from engine.run.paper.room import CALENDAR, require_champion
 from engine.run.rehearse.agents import not_taken_up, promotions_of
 from engine.run.rehearse.chaos import Chaos
 from engine.run.rehearse.compare import Agreement, compare
@@ -88,8 +88,16 @@ def play_of(
     first, last = bars.span(_day("--from", start) or test.start, _day("--to", end) or test.end)
     if last - first < 1 or first < 1:
         raise UsageError(
-            f"expected two sessions or more, and one before them, found rows {first} to {last} of "
-            f"{len(bars.sessions)} ({bars.sessions[0]} to {bars.sessions[-1]}); change --from and --to"
+            "expected two sessions or more, and one before them, found "
+            f"{max(last - first + 1, 0)} and {first} before; the data has {bars.sessions[0]} to "
+            f"{bars.sessions[-1]}: change --from and --to, or split.test"
+        )
+    foreign = bars.sessions[first : last + 1]
+    foreign = foreign[~np.isin(foreign, sessions(CALENDAR, foreign[0], foreign[-1]))]
+    if foreign.size:
+        raise UsageError(
+            f"a rehearsal lives by the hours of {CALENDAR}, which was closed on {foreign[0]} (and "
+            f"{foreign.size - 1} more of these dates); rehearse prices of that exchange"
         )
     promotions = tuple(promotions_of(promote, bars.sessions[first : last + 1]))
     return Play(settings, named, bars, first, last, promotions)
