@@ -8,15 +8,20 @@ from math import isfinite
 
 import numpy as np
 
+try:  # what np.count_nonzero calls: its questions before that cost six times what the counting does
+    from numpy._core.multiarray import count_nonzero
+except ImportError:  # not public, so it may move
+    from numpy import count_nonzero
+
 
 def some(mask: np.ndarray) -> bool:
     """Tell whether a mask holds anywhere."""
-    return bool(np.count_nonzero(mask))
+    return bool(count_nonzero(mask))
 
 
 def every(mask: np.ndarray) -> bool:
     """Tell whether a mask holds everywhere, as it does where there is nothing to ask."""
-    return bool(np.count_nonzero(mask) == mask.size)
+    return bool(count_nonzero(mask) == mask.size)
 
 
 def finite(numbers: np.ndarray) -> bool:
