@@ -92,6 +92,21 @@ def test_planted_feature_leak_is_found(bars, number):
     assert {leak.output for leak in found.leaks} & {"features", "observation"}
 
 
+def test_the_feature_that_leaks_is_named_and_its_clean_neighbour_is_not(bars):
+    features = FeatureSet(("log_return", "rsi(14)"))
+
+    def peeks(seen: Bars) -> tuple[np.ndarray, np.ndarray]:
+        rows, ready = features.history(seen)
+        rows = rows.copy()
+        rows[:-1, :, 1] = rows[1:, :, 1]  # tomorrow's
+        return rows, ready
+
+    pipeline = standard(spec_for(features, 2), Follower(), None, 0, 1e5, 3)
+    found = check(bars, replace(pipeline, history=peeks), dates=10)
+    named = {leak.features for leak in found.leaks if leak.output == "features"}
+    assert named == {("rsi(14)",)}
+
+
 def test_scaler_fitted_on_training_bars_is_not_a_leak(bars):
     found = check(
         bars, with_history(lambda seen: scaled_on_train(seen, bars.sessions[FIRST]), bars), dates=30
@@ -257,7 +272,8 @@ def test_feature_that_is_a_price_is_found_by_its_unit(bars):
 
     pipeline = with_history(price, bars)
     assert check(bars, pipeline, dates=10).clean  # no bar of the future moves it
-    assert [leak.output for leak in check_units(pipeline, bars)] == ["units"]
+    (leak,) = check_units(pipeline, bars)
+    assert (leak.output, leak.features) == ("units", pipeline.spec.features.names[:1])
     clean = standard(spec_for(FeatureSet(CLEAN), len(CLEAN)), Follower(), None, 0, 1e5, 3)
     assert check_units(clean, bars) == ()
 

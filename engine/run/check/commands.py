@@ -94,11 +94,14 @@ def _differences(found: "ParityResult") -> list[str]:
 
 
 def _leaks(found: "LookaheadResult") -> list[str]:
-    return [
-        f"  LEAK {leak.output} of {leak.symbol} on {leak.seen} moved when bars after "
-        f"{leak.changed_after} changed ({leak.change})"
-        for leak in found.leaks[:20]
-    ]
+    lines = []
+    for leak in found.leaks[:20]:
+        what = f"{', '.join((leak.output, *leak.features))} of {leak.symbol} on {leak.seen}"
+        why = f"bars after {leak.changed_after} changed ({leak.change})"
+        if leak.output == "units":
+            why = f"all prices were quoted in another unit ({leak.change})"
+        lines.append(f"  LEAK {what} moved when {why}")
+    return lines
 
 
 def _print(lines: Sequence[str]) -> None:

@@ -41,13 +41,17 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """An output that moved: `seen` is the bar whose output changed, `changed_after` the date."""
+    """An output that moved: `seen` is the bar whose output changed, `changed_after` the date.
+
+    `features` names those that moved, where it is features.
+    """
 
     output: str
     change: str
     changed_after: str
     seen: str
     symbol: str
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ def check_lookahead(
         batch = cases[start : start + size]
         changed = [_changed(bars, t, change, generator) for t, change in batch]
         seen = [pipeline.history(item) for item in changed]
-        leaks += _feature_leaks(bars, base, seen, batch)
+        leaks += _feature_leaks(bars, base, seen, batch, pipeline.spec.features.names)
         found, steps = _decision_leaks(pipeline, bars, base, changed, seen, batch, first)
         leaks += found
         compared += steps
@@ -133,14 +137,21 @@ def _feature_leaks(
     base: tuple[np.ndarray, np.ndarray],
     seen: list[tuple[np.ndarray, np.ndarray]],
     batch: list[tuple[int, str]],
+    names: tuple[str, ...],
 ) -> list[Leak]:
     leaks = []
     for (rows, ready), (t, change) in zip(seen, batch, strict=True):
-        moved = (ready[: t + 1] != base[1][: t + 1]) | (
-            _bits(rows[: t + 1]) != _bits(base[0][: t + 1])
-        ).any(axis=-1)
-        leaks += _leaks(bars, "features", moved, t, change)
+        other = _bits(rows[: t + 1]) != _bits(base[0][: t + 1])
+        moved = (ready[: t + 1] != base[1][: t + 1]) | other.any(axis=-1)
+        found = _leaks(bars, "features", moved, t, change)
+        leaks += [replace(leak, features=moved_of(other, names)) for leak in found]
     return leaks
+
+
+def moved_of(moved: np.ndarray, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Name the features that moved anywhere. Shapes: moved (T, N, F) bool."""
+    columns = np.flatnonzero(moved.any(axis=(0, 1)))
+    return tuple(names[column] for column in columns if column < len(names))
 
 
 def _decision_leaks(

@@ -10,7 +10,7 @@ from engine.bars import VOLUME, Bars
 from engine.errors import CheckError, TradingError
 from engine.policy import Policy
 from engine.run.backtest import through_backtrader
-from engine.run.check.lookahead import Leak, Pipeline
+from engine.run.check.lookahead import Leak, Pipeline, moved_of
 from engine.run.record import Recorder
 from engine.run.replay import replay
 from engine.trader import Trader, TraderSpec
@@ -43,14 +43,14 @@ def check_units(pipeline: Pipeline, bars: Bars, factor: float = 7.0) -> tuple[Le
     ohlcv[..., :VOLUME] *= factor
     other = replace(bars, ohlcv=ohlcv, dividend=bars.dividend * factor)
     (rows, ready), (quoted, _) = pipeline.history(bars), pipeline.history(other)
-    moved = (np.abs(quoted - rows) > 1e-9 * (1.0 + np.abs(rows))).any(axis=-1) & ready
+    moved = (np.abs(quoted - rows) > 1e-9 * (1.0 + np.abs(rows))) & ready[..., None]
     where = np.argwhere(moved)
     if not len(where):
         return ()
-    at, symbol = where[0]
-    return (
-        Leak("units", f"x {factor:g}", "the start", str(bars.sessions[at]), bars.symbols[symbol]),
-    )
+    at, symbol, _ = where[0]
+    day, name = str(bars.sessions[at]), bars.symbols[symbol]
+    names = moved_of(moved, pipeline.spec.features.names)
+    return (Leak("units", f"x {factor:g}", "the start", day, name, names),)
 
 
 def check_network(checkpoint: Path, steps: int = 40) -> tuple[Leak, ...]:
