@@ -44,9 +44,20 @@ class Recorder:
         several: bool = False,
     ) -> None:
         self.sessions: list[np.datetime64] = []
-        self.rows: list[dict[str, Any]] = []
+        self._rows: list[dict[str, Any]] = []
+        # Of a book taken from several, until its rows are asked for.
+        self._stacked: dict[str, np.ndarray] | None = None
         self._at = slice(None) if several else 0
         self._journal, self._symbols, self._written = journal, symbols, 0
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a bar, the last one perhaps without its decision."""
+        if self._stacked is not None:
+            columns = zip(*self._stacked.values(), strict=True)
+            self._rows = [dict(zip(self._stacked, row, strict=True)) for row in columns]
+            self._stacked = None
+        return self._rows
 
     def watch(self, trader: Trader, venue: Venue) -> "WatchedVenue":
         """Follow both; use the returned venue in place of the one given."""
@@ -61,7 +72,7 @@ class Recorder:
 
     def advanced(self, outcome: Outcome, book: Book) -> None:
         """Open the row of a bar with what the venue did on it."""
-        if len(self.rows) - self._written >= FLUSH:
+        if len(self._rows) - self._written >= FLUSH:
             self.flush()
         self.sessions.append(outcome.session[0].astype("datetime64[D]"))
         # A book changes in place and is copied; what a bar hands out is made for it and stays.
@@ -73,7 +84,7 @@ class Recorder:
         }
         row |= {"equity": book.equity()[at], "rejected": np.zeros_like(outcome.refused[at])}
         row |= {name: getattr(outcome, name)[at] for name in OUTCOME}
-        self.rows.append(row)
+        self._rows.append(row)
 
     def apart(self) -> list["Recorder"]:
         """Return the record of each of several books, without what it has seen."""
@@ -83,14 +94,13 @@ class Recorder:
     def _alone(self, whole: Mapping[str, np.ndarray], book: int) -> "Recorder":
         alone = Recorder()
         alone.sessions = self.sessions[: len(whole["cash"])]
-        columns = [list(values[:, book]) for values in whole.values()]
-        alone.rows = [dict(zip(whole, row, strict=True)) for row in zip(*columns, strict=True)]
+        alone._stacked = {name: values[:, book] for name, values in whole.items()}
         return alone
 
     def submitted(self, refused: np.ndarray) -> None:
         """Add what was not accepted to the bar of its decision."""
         if some(refused):
-            self.rows[-1]["rejected"] = self.rows[-1]["rejected"] | refused[self._at]
+            self._rows[-1]["rejected"] = self._rows[-1]["rejected"] | refused[self._at]
 
     def complete(self) -> int:
         """Return how many bars are complete: those with a decision; an interrupt may leave one not."""
@@ -98,6 +108,8 @@ class Recorder:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every field stacked over bars, (T, ...)."""
+        if self._stacked is not None:
+            return {name: values.copy() for name, values in self._stacked.items()}
         kept = [row for row in self.rows if "exposure" in row]
         there = [name for name in FIELDS if kept and name in kept[0]]
         return {name: np.stack([row[name] for row in kept]) for name in there}
@@ -112,7 +124,7 @@ class Recorder:
 
     def _decided(self, decision: Decision, memory: np.ndarray) -> None:
         obs, wish, at = decision.obs, decision.wish, self._at
-        self.rows[-1] |= {
+        self._rows[-1] |= {
             "exposure": wish.exposure[at],
             "keep": wish.keep[at],
             "target": decision.target[at],
@@ -122,7 +134,7 @@ class Recorder:
         if at == 0:
             masked = np.empty((*obs.fresh.shape, 0), dtype=bool) if obs.valid is None else obs.valid
             seen = (obs.market, obs.book, masked, memory)
-            self.rows[-1] |= {name: array[0] for name, array in zip(SEEN, seen, strict=True)}
+            self._rows[-1] |= {name: array[0] for name, array in zip(SEEN, seen, strict=True)}
 
 
 def refusals(row: Mapping[str, np.ndarray]) -> Iterator[tuple[int, int, float]]:

@@ -51,7 +51,13 @@ def test_every_book_does_what_it_does_alone(turns: list[Turn], bars: Bars, accou
         assert one.arrays().keys() == expected.keys() - set(SEEN)
         for name, found in one.arrays().items():
             assert np.array_equal(found, expected[name], equal_nan=True), (costs, name)
-    fees = [one.arrays()["fee"].sum() for one in together]
+            rows = np.stack([row[name] for row in one.rows])
+            assert np.array_equal(rows, expected[name], equal_nan=True), (costs, name)
+        one.rows[-1]["fee"] = (
+            one.rows[-1]["fee"] + 1.0
+        )  # rows are the record once they are asked for
+        assert (one.arrays()["fee"][-1] == expected["fee"][-1] + 1.0).all()
+    fees = [one.arrays()["fee"][:-1].sum() for one in together]
     assert fees[0] == 0.0
     assert (np.diff(fees) > 0).all()  # they traded, and paid their own
 
