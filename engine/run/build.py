@@ -1,5 +1,8 @@
 """Build the parts of a run from settings or from a checkpoint: one place, so all runs agree."""
 
+import errno
+import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -20,6 +23,7 @@ from engine.sources import load as load_bars
 from engine.trader import TraderSpec
 
 ROOT = Path(__file__).resolve().parents[2]
+UNLOCKABLE = (errno.ENOLCK, errno.EBADF, errno.ENOSYS, errno.EOPNOTSUPP)  # some shared disks
 ASKED = {"settings.json", "versions.json", "data.json"}  # what was asked for, not what was done
 
 
@@ -193,10 +197,13 @@ def run_folder(settings: Settings, given: Path | None = None) -> Iterator[Path]:
     """Give a new run folder, or the one given; take it away again if nothing was written to it.
 
     A new one goes as well where a setting was refused before anything was done.
+
+    Raises: UsageError while another process works in it.
     """
     folder = given or _new_run_folder(settings)
     try:
-        yield folder
+        with _alone(folder):
+            yield folder
     except SettingsError:
         if given is None and {path.name for path in _files(folder)} <= ASKED:
             rmtree(folder)
@@ -204,6 +211,28 @@ def run_folder(settings: Settings, given: Path | None = None) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             folder.rmdir()  # only an empty folder can be removed
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    # A lock on the folder itself, which the kernel frees when its holder dies; leaves no file behind.
+    if not folder.is_dir():
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"{folder}: another process is at work in this run folder; wait for it, or stop it"
+            ) from error
+        except OSError as error:
+            if error.errno not in UNLOCKABLE:
+                raise
+        yield
+    finally:
+        os.close(handle)
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -148,3 +148,17 @@ def test_folder_without_a_checkpoint_says_where_it_is_if_it_holds_one(tmp_path):
     with pytest.raises(UsageError, match=f"it lies in {best}"):
         require_checkpoint(tmp_path, "--checkpoint")
     require_checkpoint(best, "--checkpoint")
+
+
+def test_a_run_folder_has_one_process_at_work_and_is_free_after_it(tmp_path):
+    settings = Settings()
+    with run_folder(settings, tmp_path) as folder:
+        (folder / "done").write_text("")
+        with (
+            pytest.raises(UsageError, match="another process is at work"),
+            run_folder(settings, tmp_path),
+        ):
+            pass
+    with run_folder(settings, tmp_path):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["done"]  # the lock is no file
