@@ -136,10 +136,22 @@ class Trader:
         """
         if not history.sessions.size:
             return
-        features, fresh = self.spec.features.history(history)
         self.stream.prime(history)
+        features, fresh = self.spec.features.history(self._needed(history))
         market = market_part(features, self.spec.scaler)
         self.burn_in(market[:, None], fresh[:, None])
+
+    def _needed(self, history: Bars) -> Bars:
+        # From where on every row is what it is in the whole history, on all sessions of the burn-in:
+        # features that compare symbols look at the rows of the others.
+        lookback = self.spec.features.lookback
+        fresh = history.traded & (np.cumsum(history.traded, axis=0) >= lookback)
+        used = last_rows(fresh, self.spec.burn_in).any(axis=1)
+        if not used.any():
+            return history
+        before = history.traded[: int(used.argmax()) + 1]
+        first = int(last_rows(before, lookback).any(axis=1).argmax())
+        return history.between(history.sessions[first], None)
 
     def burn_in(self, market: np.ndarray, fresh: np.ndarray) -> None:
         """Build the memory from zero over the last `burn_in` fresh rows of each symbol.

@@ -1,16 +1,18 @@
 """The decision: burn-in, gaps, readiness, snapshots, and what a wish turns into."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from engine.bars import Bars
 from engine.errors import CheckpointError, SettingsError
 from engine.features import FeatureSet
-from engine.observation import Scaler
+from engine.observation import Scaler, market_part
 from engine.policy import ActionSpace
 from engine.reasons import Reason
 from engine.run.replay import replay
-from engine.trader import Trader, TraderSpec
+from engine.trader import Trader, TraderSpec, last_rows
 from engine.venue import Book, SimVenue
 from tests.markets import made_up
 from tests.policies import Constant, Follower
@@ -58,6 +60,39 @@ def test_live_windows_give_the_decisions_of_a_replay_bit_for_bit():
         assert np.array_equal(decision.obs.market[0], record["market"][at])
         assert np.array_equal(decision.orders.qty[0], record["order_qty"][at])
     assert (record["filled"] != 0).sum() > 50
+
+
+def thinned(seed: int) -> Bars:
+    """Four symbols that trade always, now and then, or hardly ever, each for fifty sessions."""
+    bars, rng = made_up(seed, sessions=200, symbols=4, events=0.05), np.random.default_rng(seed)
+    share = np.repeat(rng.choice([0.03, 0.3, 1.0], (4, 4)), 50, axis=0)
+    traded = bars.traded & (rng.random(share.shape) < share)
+    ohlcv = np.where(traded[:, :, None], bars.ohlcv, np.nan)
+    return replace(bars, ohlcv=ohlcv, traded=traded)
+
+
+def same_memory(bars: Bars) -> bool:
+    """Whether a primed trader remembers what every row of the whole history says it should."""
+    spec = spec_for(bars, features=FeatureSet(("excess(momentum(3))", "sma_ratio(5)")))
+    primed, whole = Trader(spec, Follower(), 4), Trader(spec, Follower(), 4)
+    primed.prime(bars)
+    rows, fresh = spec.features.history(bars)
+    whole.burn_in(market_part(rows, spec.scaler)[:, None], fresh[:, None])
+    assert np.any(whole.memory)
+    return np.array_equal(primed.memory, whole.memory)
+
+
+def test_priming_from_a_part_of_a_history_is_priming_from_all_of_it(monkeypatch):
+    markets = [thinned(seed) for seed in range(30)]
+    assert all(same_memory(bars) for bars in markets)
+
+    def own_bars_only(self: Trader, history: Bars) -> Bars:  # planted: forgets the others' rows
+        bars = self.spec.burn_in + self.spec.features.lookback
+        first = int(last_rows(history.traded, bars).any(axis=1).argmax())
+        return history.between(history.sessions[first], None)
+
+    monkeypatch.setattr(Trader, "_needed", own_bars_only)
+    assert not all(same_memory(bars) for bars in markets)
 
 
 def test_memory_of_a_primed_trader_comes_from_the_last_burn_in_rows_alone():
