@@ -92,21 +92,20 @@ def add_writer(cerebro):
     cerebro.addwriter(bt.WriterFile, out="/dev/null", csv=True)
 
 
-@pytest.mark.parametrize(
-    "asked",
-    [
-        {"gaps": "absent"},
-        {"prepare": add_timer},
-        {"prepare": add_writer},
-        {"settings": {"cheat_on_open": True}},
-        {"settings": {"preload": False}},
-        {"settings": {"runonce": True}},
-        {"settings": {"oldsync": True}},
-        {"settings": {"stdstats": True}},
-        {"settings": {"exactbars": 1}},
-    ],
-    ids=str,
-)
+OTHERS = {
+    "absent gaps": {"gaps": "absent"},
+    "a timer": {"prepare": add_timer},
+    "a writer": {"prepare": add_writer},
+    "cheat on open": {"settings": {"cheat_on_open": True}},
+    "no preload": {"settings": {"preload": False}},
+    "vectors": {"settings": {"runonce": True}},
+    "the old sync": {"settings": {"oldsync": True}},
+    "observers": {"settings": {"stdstats": True}},
+    "exact bars": {"settings": {"exactbars": 1}},
+}
+
+
+@pytest.mark.parametrize("asked", OTHERS.values(), ids=OTHERS)
 def test_with_other_parts_it_is_a_plain_cerebro(asked):
     require_same(random_market(6, sessions=60), **asked)
 
