@@ -21,7 +21,7 @@ from engine.run.rehearse.run import Play, Rehearsed, rehearse
 from engine.settings import Settings
 from tests.paper_account import COSTS, sample_bars, save_checkpoint
 
-YEAR = 252
+QUARTER, YEAR = 63, 252
 REQUESTS = 23  # a session: three looks, bars, events and the calendar; two more for each order
 BEGIN = date(2009, 12, 31)
 WHAT = ("decisions", "orders", "fills", "fees", "memory", "observations", "equity")
@@ -50,17 +50,17 @@ def require_equal(found: Rehearsed, agreement: Agreement, sessions: int) -> None
     assert agreement.holds
 
 
-@pytest.mark.slow
-def test_a_year_of_paper_trading_equals_the_backtest_bit_for_bit(tmp_path, bars, agent):
-    chosen = play(bars, agent, YEAR)
+@pytest.mark.parametrize("sessions", [QUARTER, pytest.param(YEAR, marks=pytest.mark.very_slow)])
+def test_long_paper_trading_equals_the_backtest_bit_for_bit(tmp_path, bars, agent, sessions):
+    chosen = play(bars, agent, sessions)
     found = rehearse(chosen, tmp_path)
     agreement = compare(chosen, found)
-    require_equal(found, agreement, YEAR)
-    assert agreement.fills > 2 * YEAR
+    require_equal(found, agreement, sessions)
+    assert agreement.fills > 2 * sessions
     compared = {line.what: line.compared for line in agreement.lines}
-    assert compared["orders"] == 4 * YEAR
-    assert compared["equity"] == YEAR
-    assert compared["memory"] == 4 * YEAR * 32
+    assert compared["orders"] == 4 * sessions
+    assert compared["equity"] == sessions
+    assert compared["memory"] == 4 * sessions * 32
     orders = [sum(x != 0.0 for x in e.body["orders"]) for e in found.entries["decision"]]
     later = slice(1, None)  # the account is opened on the first
     assert (found.requests[later] <= REQUESTS + 2 * np.array(orders[later])).all()
