@@ -13,6 +13,7 @@ import numpy as np
 
 from engine.bars import Bars
 from engine.book import Book, Orders
+from engine.burn_in import last_rows, needed
 from engine.checkpoint import CheckpointInfo, require_match
 from engine.costs import CostRules, Costs
 from engine.errors import CheckpointError, SettingsError
@@ -137,21 +138,10 @@ class Trader:
         if not history.sessions.size:
             return
         self.stream.prime(history)
-        features, fresh = self.spec.features.history(self._needed(history))
+        end = needed(history, self.spec.features.lookback, self.spec.burn_in)
+        features, fresh = self.spec.features.history(end)
         market = market_part(features, self.spec.scaler)
         self.burn_in(market[:, None], fresh[:, None])
-
-    def _needed(self, history: Bars) -> Bars:
-        # From where on every row is what it is in the whole history, on all sessions of the burn-in:
-        # features that compare symbols look at the rows of the others.
-        lookback = self.spec.features.lookback
-        fresh = history.traded & (np.cumsum(history.traded, axis=0) >= lookback)
-        used = last_rows(fresh, self.spec.burn_in).any(axis=1)
-        if not used.any():
-            return history
-        before = history.traded[: int(used.argmax()) + 1]
-        first = int(last_rows(before, lookback).any(axis=1).argmax())
-        return history.between(history.sessions[first], None)
 
     def burn_in(self, market: np.ndarray, fresh: np.ndarray) -> None:
         """Build the memory from zero over the last `burn_in` fresh rows of each symbol.
@@ -305,10 +295,3 @@ class Trader:
         # Source: Moskowitz, Ooi and Pedersen, Time series momentum, J. Financial Economics 104 (2012).
         found = self.spec.scaler.undo(obs.market, self.spec.size_column)
         return np.asarray(wanted / np.maximum(found, wanted))
-
-
-def last_rows(fresh: np.ndarray, burn_in: int) -> np.ndarray:
-    """Return which rows a burn-in uses: the last `burn_in` fresh ones of each symbol, (S, ...)."""
-    rows_left = np.cumsum(fresh[::-1], axis=0)[::-1]
-    used: np.ndarray = fresh & (rows_left <= burn_in)
-    return used

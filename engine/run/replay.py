@@ -7,10 +7,11 @@ and a venue of several books go through the same bars at once, and share a memor
 import numpy as np
 
 from engine.bars import Bars
+from engine.burn_in import last_rows
 from engine.foreseen import foresee
 from engine.observation import market_part
 from engine.run.record import Recorder
-from engine.trader import Trader, last_rows
+from engine.trader import Trader
 from engine.venue import SimVenue
 
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from engine.bars import Bars
+from engine.burn_in import last_rows
 from engine.errors import CheckpointError, SettingsError
 from engine.features import FeatureSet
 from engine.observation import Scaler, market_part
 from engine.policy import ActionSpace
 from engine.reasons import Reason
 from engine.run.replay import replay
-from engine.trader import Trader, TraderSpec, last_rows
+from engine.trader import Trader, TraderSpec
 from engine.venue import Book, SimVenue
 from tests.markets import made_up
 from tests.policies import Constant, Follower
@@ -86,12 +87,13 @@ def test_priming_from_a_part_of_a_history_is_priming_from_all_of_it(monkeypatch)
     markets = [thinned(seed) for seed in range(30)]
     assert all(same_memory(bars) for bars in markets)
 
-    def own_bars_only(self: Trader, history: Bars) -> Bars:  # planted: forgets the others' rows
-        bars = self.spec.burn_in + self.spec.features.lookback
-        first = int(last_rows(history.traded, bars).any(axis=1).argmax())
+    def own_bars_only(
+        history: Bars, lookback: int, burn_in: int
+    ) -> Bars:  # planted: no others' rows
+        first = int(last_rows(history.traded, burn_in + lookback).any(axis=1).argmax())
         return history.between(history.sessions[first], None)
 
-    monkeypatch.setattr(Trader, "_needed", own_bars_only)
+    monkeypatch.setattr("engine.trader.needed", own_bars_only)
     assert not all(same_memory(bars) for bars in markets)
 
 
