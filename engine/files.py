@@ -35,6 +35,21 @@ def put_text(path: Path, text: str) -> Path:
     return path
 
 
+def locked(handle: int) -> bool:
+    """Take the lock of an open file or folder; False where another process has it.
+
+    The kernel frees it when the handle is closed or its process dies. Raises: OSError where the disk
+    knows no locks.
+    """
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def to_disk(path: Path) -> None:
     """Wait until a file, or the names in a folder, outlive a loss of power."""
     handle = os.open(path, os.O_RDONLY)

@@ -22,7 +22,7 @@ from engine import clock
 from engine.data.history import History
 from engine.data.revisions import FIELDS, Revision, joined, numbers, revisions
 from engine.errors import DataError, UsageError
-from engine.files import atomic, put_text
+from engine.files import atomic, locked, put_text
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -181,16 +181,12 @@ class Cache:
 
         Raises: UsageError when another process is writing.
         """
-        import fcntl
-
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            if not locked(lock.fileno()):
                 raise UsageError(
                     f"{self.folder}: another fetch is writing here; wait until it is done"
-                ) from error
+                )
             self._sweep()
             yield
 

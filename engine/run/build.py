@@ -1,7 +1,6 @@
 """Build the parts of a run from settings or from a checkpoint: one place, so all runs agree."""
 
 import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from engine.checkpoint import RECORD, CheckpointInfo
 from engine.drift import Distribution
 from engine.errors import CheckpointError, DataError, SettingsError, UsageError
 from engine.features import FeatureSet
+from engine.files import locked
 from engine.observation import Scaler, market_part
 from engine.settings import Settings, load
 from engine.sources import load as load_bars
@@ -222,14 +222,15 @@ def _alone(folder: Path) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(
-                f"{folder}: another process is at work in this run folder; wait for it, or stop it"
-            ) from error
+            alone = locked(handle)
         except OSError as error:
             if error.errno not in UNLOCKABLE:
                 raise
+            alone = True
+        if not alone:
+            raise UsageError(
+                f"{folder}: another process is at work in this run folder; wait for it, or stop it"
+            )
         yield
     finally:
         os.close(handle)

@@ -1,12 +1,12 @@
 """One runner per account: a lock on this host, which the kernel frees when its holder dies."""
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import UsageError
+from engine.files import locked
 
 
 @contextmanager
@@ -17,14 +17,12 @@ def held(path: Path) -> Iterator[None]:
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not locked(handle):
             other = os.pread(handle, 64, 0).decode(errors="replace").strip() or "unknown"
             raise UsageError(
                 f"{path}: expected to be the only runner of this account, found process {other} at "
                 "work; wait for it, or stop it"
-            ) from error
+            )
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield
