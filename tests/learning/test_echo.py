@@ -83,12 +83,12 @@ def test_without_memory_echo_2_earns_nothing(tmp_path: Path, rule: str) -> None:
 @pytest.mark.parametrize(
     ("rule", "k", "memory", "updates", "own"),
     [
-        ("ppo", 1, "carry", 30, RECIPES["ppo", 2].own),
+        pytest.param(*("ppo", 1, "carry", 30, RECIPES["ppo", 2].own), marks=pytest.mark.very_slow),
         pytest.param(
             *("ppo", 2, "window(4)", 50, RECIPES["ppo", 2].own), marks=pytest.mark.very_slow
         ),
-        ("a2c", 1, "carry", 40, RECIPES["a2c", 2].own),
-        ("ddpg", 1, "carry", 6, {}),
+        pytest.param(*("a2c", 1, "carry", 40, RECIPES["a2c", 2].own), marks=pytest.mark.very_slow),
+        pytest.param(*("ddpg", 1, "carry", 6, {}), marks=pytest.mark.very_slow),
         (
             *("ddpg", 2, "carry", 12),
             {"ddpg": {"memory_start": "stored", "burn_in_steps": 4, "noise": "ou"}},

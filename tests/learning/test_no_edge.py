@@ -42,10 +42,6 @@ RULES: dict[str, dict[str, Any]] = {
         },
     },
 }
-EACH = [
-    "ppo",
-    *(pytest.param(rule, marks=pytest.mark.very_slow) for rule in RULES if rule != "ppo"),
-]
 # 20 % a year. The walk has no drift; in the other market volume shows the next day's mean, +-0.6 %.
 WALK = {"kind": "gbm", "mu": 0.0, "sigma": 0.0125}
 PLANTED = {"kind": "echo", "k": 1, "mu": 0.006, "sigma": 0.0125}
@@ -109,7 +105,8 @@ def test_no_agent_wins_on_a_random_walk(tmp_path: Path, rule: str) -> None:
     assert np.median(fills) > 20  # of agents that do trade
 
 
-@pytest.mark.parametrize("rule", EACH)
+@pytest.mark.very_slow
+@pytest.mark.parametrize("rule", RULES)
 def test_the_same_judge_flags_a_planted_edge(tmp_path: Path, rule: str) -> None:
     low, _, fills = judged(rule, 6, PLANTED, tmp_path)
     assert low > 0.0
