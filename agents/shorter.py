@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from agents.networks import ActorCritic
+from engine.step_parts import behind
 
 
 def is_plain(net: ActorCritic) -> bool:
@@ -80,13 +81,10 @@ def _insert(graph: Any, lstm: Any, h: str, c: str) -> None:
 
 def _drop_unused(graph: Any) -> None:
     # From the outputs back: what nothing asks for goes, notes on shapes too.
-    asked, kept = {output.name for output in graph.output}, []
-    for node in reversed(graph.node):
-        if asked & set(node.output):
-            asked |= set(node.input)
-            kept.append(node)
+    kept = behind(graph.node, {output.name for output in graph.output})
+    asked = {name for node in kept for name in node.input}
     weights = [weight for weight in graph.initializer if weight.name in asked]
-    for part, found in ((graph.node, kept[::-1]), (graph.initializer, weights)):
+    for part, found in ((graph.node, kept), (graph.initializer, weights)):
         del part[:]
         part.extend(found)
     del graph.value_info[:]

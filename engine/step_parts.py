@@ -49,7 +49,8 @@ def _reached(nodes: Any, names: set[str]) -> list[Any]:
     return found
 
 
-def _behind(nodes: Any, names: set[str]) -> list[Any]:
+def behind(nodes: Any, names: set[str]) -> list[Any]:
+    """Return the nodes of an ONNX graph that the values `names` are computed by, in their order."""
     found = []
     for node in reversed(nodes):
         if names & set(node.output):
@@ -61,7 +62,7 @@ def _behind(nodes: Any, names: set[str]) -> list[Any]:
 def _trunk(model: Any, lstm: Any) -> bytes:
     from onnx.helper import make_node
 
-    weights = _behind(model.graph.node, set(lstm.input[1:4]))
+    weights = behind(model.graph.node, set(lstm.input[1:4]))
     over = type(lstm)()
     over.CopyFrom(lstm)
     over.input[0], over.input[5], over.input[6] = "rows", "h", "c"
